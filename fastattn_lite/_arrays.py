@@ -1,0 +1,166 @@
+"""What every step asks of its inputs, in one place: array library, floating type, shapes.
+
+The package runs on any library that follows the Python array API standard (NumPy, torch,
+array-api-strict); `namespace` finds the one that the caller uses.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+from array_api_compat import array_namespace, device
+
+Array = Any
+"""An array of NumPy, torch or any library that follows the array API standard."""
+
+
+def namespace(**arrays: Array) -> Any:
+    """Return the array library shared by the named arguments, which must be real and floating.
+
+    Raises `TypeError` where an argument is no array, holds no real floating-point numbers, or
+    comes from another library than the first; `ValueError` where the devices differ.
+    """
+    first_name, first = next(iter(arrays.items()))
+    for name, array in arrays.items():
+        try:
+            xp = array_namespace(array)
+        except TypeError:
+            raise TypeError(
+                f"{name}: expected an array (NumPy, torch, ...), got {type(array).__name__}"
+            ) from None
+        if not xp.isdtype(array.dtype, "real floating"):
+            raise TypeError(f"{name}: expected real floating-point numbers, got {array.dtype}")
+        if xp is not array_namespace(first):
+            raise TypeError(
+                f"{name}: expected the array library of {first_name} "
+                f"({type(first).__name__}), got {type(array).__name__}"
+            )
+        if device(array) != device(first):
+            raise ValueError(
+                f"{name}: expected the device of {first_name} ({device(first)}), "
+                f"got {device(array)}"
+            )
+    return array_namespace(first)
+
+
+def accumulation_dtype(xp: Any, *arrays: Array) -> Any:
+    """Return the type to compute in: that of the widest input, but at least float32."""
+    return xp.result_type(*arrays, xp.float32)
+
+
+def check_token_axes(**arrays: Array) -> None:
+    """Raise `ValueError` unless every argument has at least the axes (tokens, features)."""
+    for name, array in arrays.items():
+        if array.ndim < 2:
+            raise ValueError(
+                f"{name}: expected the shape (..., tokens, features), got {tuple(array.shape)}"
+            )
+
+
+def broadcast_lead(*arrays: Array, names: str) -> tuple[int, ...]:
+    """Return the common shape of all axes before the last two (batch, heads, ...)."""
+    leads = [tuple(array.shape[:-2]) for array in arrays]
+    rank = max(len(lead) for lead in leads)
+    padded = [(1,) * (rank - len(lead)) + lead for lead in leads]
+    common: list[int] = []
+    for sizes in zip(*padded, strict=True):
+        distinct = {size for size in sizes if size != 1}
+        if len(distinct) > 1:
+            raise ValueError(f"{names}: expected leading axes that broadcast, got {leads}")
+        common.append(distinct.pop() if distinct else 1)
+    return tuple(common)
+
+
+def check_attention_inputs(query: Array, key: Array, value: Array, *, is_causal: bool) -> Any:
+    """Check the three inputs of attention against each other and return their array library."""
+    xp = namespace(query=query, key=key, value=value)
+    check_query_and_key(query, key)
+    check_token_axes(value=value)
+    if key.shape[-2] != value.shape[-2]:
+        raise ValueError(
+            f"value: expected one value for each of the {key.shape[-2]} keys, "
+            f"got the shape {tuple(value.shape)}"
+        )
+    broadcast_lead(query, key, value, names="query, key, value")
+    if is_causal:
+        check_causal_lengths(query, key)
+    return xp
+
+
+def check_query_and_key(query: Array, key: Array) -> None:
+    """Raise `ValueError` unless query and key are token arrays of one dimension d >= 1."""
+    check_token_axes(query=query, key=key)
+    if query.shape[-1] != key.shape[-1]:
+        raise ValueError(
+            f"key: expected the dimension of query ({query.shape[-1]}), "
+            f"got {key.shape[-1]} (shape {tuple(key.shape)})"
+        )
+    if query.shape[-1] == 0:
+        raise ValueError("query: expected a dimension of at least 1, got 0")
+    broadcast_lead(query, key, names="query, key")
+
+
+def check_causal_lengths(query: Array, key: Array) -> None:
+    """Raise `ValueError` unless there are as many queries as keys."""
+    if query.shape[-2] != key.shape[-2]:
+        raise ValueError(
+            "is_causal: expected as many queries as keys, "
+            f"got {query.shape[-2]} queries and {key.shape[-2]} keys"
+        )
+
+
+def check_count(name: str, number: Any, *, least: int) -> int:
+    """Return `number` as an int, or raise an error that names the argument."""
+    if isinstance(number, bool) or not hasattr(number, "__index__"):
+        raise TypeError(f"{name}: expected a whole number, got {number!r}")
+    whole = int(number.__index__())
+    if whole < least:
+        raise ValueError(f"{name}: expected at least {least}, got {whole}")
+    return whole
+
+
+def check_real(name: str, number: Any, *, positive: bool = False) -> float:
+    """Return `number` as a finite float, or raise an error that names the argument."""
+    try:
+        real = float(number)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a real number, got {number!r}") from None
+    if not math.isfinite(real) or (positive and real <= 0):
+        wanted = "a finite number above 0" if positive else "a finite number"
+        raise ValueError(f"{name}: expected {wanted}, got {real}")
+    return real
+
+
+def check_memory(what: str, numbers: int, info: Any) -> None:
+    """Raise `ValueError`, saying how many GiB it needs, where `numbers` would fill the memory.
+
+    `info` is the `finfo` or `iinfo` of their type.
+    """
+    needed = numbers * info.bits / 8 / 2**30
+    available = physical_memory() / 2**30
+    if needed > available:
+        raise ValueError(
+            f"order: {what} would need {needed:,.1f} GiB, and this machine has "
+            f"{available:,.1f} GiB: choose a smaller order or dimension"
+        )
+
+
+def physical_memory() -> int:
+    """Return the bytes of main memory (64 GiB is assumed where the system does not say)."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 64 * 2**30
+
+
+def check_someone_to_attend_to(query: Array, key: Array) -> None:
+    """Raise `ValueError` where there are queries but no key: a mean over nothing."""
+    if key.shape[-2] == 0 and query.shape[-2] > 0:
+        raise ValueError(f"key: expected at least one key for {query.shape[-2]} queries, got none")
+
+
+def contiguous(xp: Any, x: Array) -> Array:
+    """Return a copy of x whose last axis is contiguous in memory."""
+    return xp.reshape(xp.reshape(x, (-1,), copy=True), x.shape)

@@ -1,0 +1,170 @@
+"""Step 4, evaluation: attention in time and memory linear in the number of tokens.
+
+    f(s_ij) = sum_a w_a q_i^a k_j^a        (expand and factor)
+    M_a     = sum_j k_j^a [v_j, 1]         (accumulate once)
+    o_i     = F_i / G_i,  [F_i, G_i] = sum_a w_a q_i^a M_a        (evaluate at each query)
+
+Under a causal mask, M runs along: a chunk of tokens meets all earlier chunks through the moments
+and itself through the scores f(s_ij).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from dataclasses import replace
+from typing import Any
+
+from fastattn_lite._arrays import (
+    Array,
+    accumulation_dtype,
+    broadcast_lead,
+    check_attention_inputs,
+    check_real,
+    check_someone_to_attend_to,
+)
+from fastattn_lite.expansion import Expansion, taylor
+from fastattn_lite.moments import (
+    Moments,
+    chunks,
+    divided,
+    tokens_at_once,
+    weighted_sums,
+    with_one,
+)
+from fastattn_lite.normalization import (
+    check_normalization,
+    default_scale,
+    guaranteed_radius,
+    normalize,
+)
+from fastattn_lite.reference import causal_part
+
+CAUSAL_CHUNK = 256
+"""Most tokens in a causal chunk: within it the cost is quadratic."""
+BACKENDS = ("auto", "array")
+"""The names that `backend` takes; "array" is the portable array-API path."""
+
+
+class ExpansionWarning(UserWarning):
+    """The polynomial may be negative or 0 on scores that can occur."""
+
+
+def fast_attention(
+    query: Array,
+    key: Array,
+    value: Array,
+    *,
+    order: int = 2,
+    expansion: Expansion | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    normalization: str = "none",
+    chunk_size: int | None = None,
+    backend: str = "auto",
+    return_state: bool = False,
+    initial_state: Moments | None = None,
+) -> Any:
+    """Return attention with f in place of exp, in time linear in the number of tokens.
+
+    Formula: o_i = sum_j f(s_ij) v_j / sum_j f(s_ij), s_ij = scale * q_i . k_j, with f the Taylor
+    polynomial of the given `order`, or `expansion`; over j <= i where `is_causal`.
+    Shapes: query (..., n_q, d), key (..., n_k, d), value (..., n_k, d_v) to (..., n_q, d_v) in
+    the dtype of `value`; leading axes broadcast. `scale` defaults to 1/sqrt(d), or to 1 where
+    `normalization` bounds |q.k| by 1. Half precision is accumulated in float32.
+    State: `initial_state` holds the moments of earlier tokens; `return_state` adds those of all.
+    Cost: 2 (n_q + n_k) R (d_v + 1) flops with R = C(d+p, p), O(R d_v) memory beyond the output.
+    Raises `TypeError` or `ValueError` naming the argument that does not fit. Warns once, with
+    `ExpansionWarning`, where f is not positive on every score that can occur.
+    Equation: eq-kernel-attention (chapter intro).
+    Source: FAST, arXiv 2402.07901 (there "Fastmax"; orders 1 and 2).
+    """
+    expansion = taylor(order) if expansion is None else expansion
+    xp = check_attention_inputs(query, key, value, is_causal=is_causal)
+    check_normalization(normalization, is_causal=is_causal or initial_state is not None)
+    check_backend(backend)
+    factor = default_scale(normalization, query.shape[-1]) if scale is None else scale
+    factor = check_real("scale", factor)
+    warn_unless_positive(expansion, guaranteed_radius(normalization, factor))
+    dtype = accumulation_dtype(xp, query, key, value)
+    query, key = normalize(xp.astype(query, dtype), xp.astype(key, dtype), normalization)
+    root = math.sqrt(abs(factor))
+    query, key = math.copysign(root, factor) * query, root * key
+    state = replace(
+        Moments.empty(key, value, order=expansion.order), key_map=(normalization, factor)
+    )
+    if initial_state is None:
+        check_someone_to_attend_to(query, key)
+    else:
+        state = state + initial_state
+    evaluate = _causal_attention if is_causal else _full_attention
+    output, state = evaluate(xp, query, key, value, state, expansion, chunk_size)
+    output = xp.astype(output, value.dtype)
+    return (output, state) if return_state else output
+
+
+def _full_attention(
+    xp: Any,
+    query: Array,
+    key: Array,
+    value: Array,
+    state: Moments,
+    expansion: Expansion,
+    chunk_size: int | None,
+) -> tuple[Array, Moments]:
+    """Every query meets the moments of all keys."""
+    state = state.update(key, value, chunk_size=chunk_size)
+    return state.evaluate(query, expansion, chunk_size=chunk_size), state
+
+
+def _causal_attention(
+    xp: Any,
+    query: Array,
+    key: Array,
+    value: Array,
+    state: Moments,
+    expansion: Expansion,
+    chunk_size: int | None,
+) -> tuple[Array, Moments]:
+    """Earlier chunks come through the moments, the chunk itself through its scores."""
+    outputs: list[Array] = []
+    length = chunk_size or min(CAUSAL_CHUNK, tokens_at_once(state.sums))
+    for tokens in chunks(query.shape[-2], length):
+        rows, keys, values = (x[..., tokens, :] for x in (query, key, value))
+        earlier = weighted_sums(xp, rows, state.weighted(expansion), expansion.order)
+        kernel = causal_part(xp, expansion(rows @ xp.matrix_transpose(keys)))
+        own = kernel @ with_one(xp, values, kernel.dtype)
+        outputs.append(divided(earlier + own))
+        state = state.update(keys, values)
+    return xp.concat(outputs, axis=-2), state
+
+
+def check_backend(backend: str) -> None:
+    """Raise `ValueError` for an unknown backend."""
+    if backend not in BACKENDS:
+        raise ValueError(f"backend: expected one of {BACKENDS}, got {backend!r}")
+
+
+def warn_unless_positive(expansion: Expansion, radius: float) -> None:
+    """Warn where f <= 0 on its own radius or on the scores that can occur, |s| <= radius.
+
+    It looks at no data, so it costs nothing on a GPU; `check_scores` looks at the data.
+    """
+    if not expansion.is_positive():
+        _warn_once(
+            f"{expansion.name} of order {expansion.order} is not positive on its own radius "
+            f"{expansion.radius:g}: weights can be negative. Use an even order or minimax()."
+        )
+    elif not expansion.is_positive(radius):
+        scores = "any score" if math.isinf(radius) else f"scores up to {radius:g}"
+        _warn_once(
+            f"{expansion.name} of order {expansion.order} is not positive for {scores}: weights "
+            'can be negative. Use an even order, or normalization="unit" with a scale of at '
+            f"most {expansion.radius:g}; check_scores() says which scores occur."
+        )
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    warnings.warn(message, ExpansionWarning, stacklevel=4)

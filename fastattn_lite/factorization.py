@@ -1,0 +1,108 @@
+"""Step 2, factorization: write f(q.k) as one inner product of features of q and features of k.
+
+The multinomial theorem gives (q.k)^l = sum_{|a|=l} (l!/a!) q^a k^a over the multi-indices
+a = (a_1, ..., a_d) with |a| = a_1 + ... + a_d, a! = a_1! ... a_d! and q^a = q_1^a_1 ... q_d^a_d.
+Hence f(q.k) = sum_{|a|<=p} w_a q^a k^a. The weights w_a stay apart from the features, so that
+coefficients of any sign work.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastattn_lite._arrays import (
+    Array,
+    check_count,
+    check_memory,
+    check_token_axes,
+    contiguous,
+    namespace,
+)
+from fastattn_lite.expansion import Expansion
+
+
+def number_of_features(dim: int, order: int) -> int:
+    """Return how many monomials of degree at most `order` there are in `dim` variables.
+
+    Formula: R = C(d+p, p). Raises `ValueError` for dim < 1 or order < 0.
+    Chapter: kernel_factorization.
+    """
+    dim, order = check_count("dim", dim, least=1), check_count("order", order, least=0)
+    return math.comb(dim + order, order)
+
+
+def multi_indices(dim: int, order: int) -> npt.NDArray[np.int64]:
+    """Return the multi-indices |a| <= order in graded-lexicographic order.
+
+    Shape: (R, d), row r holds the powers a of feature r: by degree, then x_1 before x_2.
+    Cost: R d numbers. Raises `ValueError` for dim < 1, order < 0, or where they exceed memory.
+    Chapter: kernel_factorization.
+    """
+    features = number_of_features(dim, order)
+    check_memory(f"the {features:,} multi-indices of dimension {dim}", features * dim, np.iinfo(np.int64))
+    blocks = [np.zeros((1, dim), dtype=np.int64)]
+    unit = np.eye(dim, dtype=np.int64)
+    for degree in range(1, order + 1):
+        starts = first_positions(dim, degree - 1)
+        blocks.append(np.concatenate([unit[i] + blocks[-1][starts[i] :] for i in range(dim)]))
+    return np.concatenate(blocks)
+
+
+def monomial_features(x: Array, order: int) -> Array:
+    """Return every monomial x^a with |a| <= order of every token.
+
+    Formula: phi_a(x) = x^a, graded-lexicographic, so that f(q.k) = sum_a w_a phi_a(q) phi_a(k);
+    a monomial of degree l takes one product with one of degree l - 1.
+    Shapes: x (..., n, d) to (..., n, R) with R = C(d+p, p). Cost: n R products and numbers.
+    Raises `ValueError` for order < 0 or where the features would not fit in memory.
+    Equation: eq-factorization (chapter intro).
+    Source: the graded-lexicographic recursion of the improved fast Gauss transform.
+    """
+    xp = namespace(x=x)
+    check_token_axes(x=x)
+    features = number_of_features(x.shape[-1], order)
+    check_memory(f"{features:,} features", features * math.prod(x.shape[:-1]), xp.finfo(x.dtype))
+    return xp.matrix_transpose(features_by_token(xp, x, order))
+
+
+def features_by_token(xp: Any, x: Array, order: int) -> Array:
+    """Return the monomials as (..., R, n): each is one contiguous row over the tokens."""
+    dim = x.shape[-1]
+    variables = contiguous(xp, xp.matrix_transpose(x))
+    blocks = [xp.ones_like(variables[..., :1, :])]
+    for degree in range(1, order + 1):
+        starts = first_positions(dim, degree - 1)
+        below = blocks[-1]
+        products = [variables[..., i : i + 1, :] * below[..., starts[i] :, :] for i in range(dim)]
+        blocks.append(xp.concat(products, axis=-2))
+    return xp.concat(blocks, axis=-2)
+
+
+def feature_weights(expansion: Expansion, dim: int) -> npt.NDArray[np.float64]:
+    """Return the weight of every monomial in f(q.k).
+
+    Formula: w_a = a_|a| |a|!/a!, for Taylor 1/a!; in the order of `multi_indices`.
+    Shape: (R,). Cost: R d numbers. Raises `ValueError` for dim < 1.
+    Equation: eq-factorization (chapter intro).
+    """
+    return _feature_weights(expansion, check_count("dim", dim, least=1)).copy()
+
+
+@functools.lru_cache(maxsize=32)
+def _feature_weights(expansion: Expansion, dim: int) -> npt.NDArray[np.float64]:
+    powers = multi_indices(dim, expansion.order)
+    factorial = np.cumprod(np.concatenate([[1.0], np.arange(1.0, expansion.order + 1)]))
+    degree = powers.sum(axis=1)
+    coefficients = np.array(expansion.coefficients)
+    return coefficients[degree] * factorial[degree] / np.prod(factorial[powers], axis=1)
+
+
+def first_positions(dim: int, degree: int) -> list[int]:
+    """Return where, among the monomials of one degree, those in x_i, ..., x_d alone begin."""
+    total = math.comb(dim + degree - 1, degree)
+    return [total - math.comb(dim - i + degree - 1, degree) for i in range(dim)]
