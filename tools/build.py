@@ -1,0 +1,31 @@
+"""Build the book from its stored outputs; warnings are errors.
+
+`python -m tools.build` prints the page to open when it is done.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+INDEX = ROOT / "_build" / "html" / "index.html"
+
+
+def build() -> int:
+    """Run Jupyter Book over every page and return its exit status."""
+    command = [sys.executable, "-m", "jupyter_book", "build", "."]
+    return subprocess.run([*command, "--all", "-W", "--keep-going"], cwd=ROOT).returncode
+
+
+def main() -> None:
+    """Build, then say where the book is."""
+    status = build()
+    if status:
+        sys.exit(f"The book was not built (status {status}); the reasons stand above.")
+    print(f"\nThe book is built. Open this page:\n    {INDEX.as_uri()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Sphinx extension: formulas are rendered when the book is built, by KaTeX in a V8 engine.
+
+The pages then carry finished HTML for the eye and MathML for screen readers, and load no
+script for mathematics. Why this and not MathJax: see book/how_built.md.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from py_mini_racer import JSEvalException, MiniRacer
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.math import get_node_equation_number
+
+KATEX = Path(__file__).parent / "vendor" / "katex.min.js"
+LOGGER = logging.getLogger(__name__)
+
+
+@functools.cache
+def _engine() -> MiniRacer:
+    """Return one JavaScript engine with KaTeX loaded."""
+    engine = MiniRacer()
+    engine.eval(KATEX.read_text(encoding="utf-8"))
+    return engine
+
+
+@functools.cache
+def render(latex: str, *, display: bool) -> str:
+    """Return the HTML and MathML of one formula; a formula KaTeX cannot set is a ValueError."""
+    options = {"displayMode": display, "strict": "error", "throwOnError": True}
+    try:
+        return str(_engine().eval(f"katex.renderToString({json.dumps(latex)}, {json.dumps(options)})"))
+    except JSEvalException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"KaTeX cannot set {latex!r}: {reason}") from error
+
+
+def _html(node: nodes.Node, *, display: bool) -> str:
+    """Return the HTML of a math node, or its escaped source and a warning."""
+    try:
+        return render(node.astext().strip(), display=display)
+    except ValueError as error:
+        LOGGER.warning(str(error), location=node, type="maths")
+        return f"<code>{escape(node.astext())}</code>"
+
+
+def visit_inline(translator: Any, node: nodes.math) -> None:
+    """Write an inline formula."""
+    html = _html(node, display=False)
+    translator.body.append(f'<span class="math notranslate nohighlight">{html}</span>')
+    raise nodes.SkipNode
+
+
+def visit_block(translator: Any, node: nodes.math_block) -> None:
+    """Write a displayed formula, with its number and link where it has a label."""
+    translator.body.append(
+        translator.starttag(node, "div", CLASS="math math-block notranslate nohighlight")
+    )
+    translator.body.append(_html(node, display=True))
+    if node["number"]:
+        number = get_node_equation_number(translator, node)
+        translator.body.append(f'<span class="eqno">({number})')
+        translator.add_permalink_ref(node, "Link to this equation")
+        translator.body.append("</span>")
+    translator.body.append("</div>\n")
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the renderer under the name `katex`."""
+    app.add_html_math_renderer(
+        "katex", inline_renderers=(visit_inline, None), block_renderers=(visit_block, None)
+    )
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
