@@ -1,0 +1,270 @@
+"""Every exercise check against the right answer and against wrong ones, each with its own hint."""
+
+# ruff: noqa: ARG001, ARG005 - a wrong answer may well ignore its inputs
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from fastattn_lite import (
+    Expansion,
+    chebyshev,
+    kernel_attention,
+    minimax,
+    number_of_features,
+    order_for,
+    softmax_attention,
+    taylor,
+)
+from fastattn_lite.check import (
+    CheckResult,
+    check_best_shift,
+    check_crossover,
+    check_equal,
+    check_features_needed,
+    check_fitted_expansion,
+    check_order_one_attention,
+    check_truncated_exp,
+    check_weight_distance,
+    show_source,
+)
+
+
+def crossover(dim, order):
+    return math.comb(dim + order, order) * (dim + 1) / dim
+
+
+def order_one_attention(query, key, value):
+    ones = np.ones((len(value), 1))
+    extended = np.concatenate([value, ones], axis=1)
+    sums = extended.sum(axis=0) + query @ (key.T @ extended)
+    return sums[:, :-1] / sums[:, -1:]
+
+
+def truncated_exp(x, order):
+    return sum(x**power / math.factorial(power) for power in range(order + 1)) + 0 * x
+
+
+def weights(kernel):
+    return kernel / kernel.sum()
+
+
+def weight_gap(scores, expansion):
+    return weights(expansion(scores)) - weights(np.exp(scores))
+
+
+def weight_distance(scores, expansion):
+    return np.abs(weight_gap(scores, expansion)).sum() / 2
+
+
+def best_shift(keys):
+    return (np.max(keys) + np.min(keys)) / 2
+
+
+def fitted_expansion(scores, tolerance):
+    radius = float(np.max(np.abs(scores)))
+    return minimax(order_for(tolerance, radius=radius), radius=radius)
+
+
+def features_needed(radius, tolerance, dim):
+    return [
+        number_of_features(dim, order_for(tolerance, radius=radius, family=family))
+        for family in ("taylor", "minimax")
+    ]
+
+
+RIGHT = {
+    check_crossover: crossover,
+    check_order_one_attention: order_one_attention,
+    check_truncated_exp: truncated_exp,
+    check_weight_distance: weight_distance,
+    check_best_shift: best_shift,
+    check_fitted_expansion: fitted_expansion,
+    check_features_needed: features_needed,
+}
+
+
+def full_scores(query, key, value):
+    return kernel_attention(query, key, value, expansion=taylor(1), scale=1.0)
+
+
+def fitted(make=minimax, *, radius=None, order=None, more=0):
+    """Return an answer to the fitting exercise that goes wrong in one respect."""
+
+    def answer(scores, tolerance):
+        reach = float(np.max(np.abs(scores))) if radius is None else float(radius(scores))
+        least = order_for(tolerance, radius=reach, family=make.__name__)
+        return make(least + more if order is None else order, radius=reach)
+
+    return answer
+
+
+WRONG = [
+    (check_crossover, lambda d, p: sum(d**i for i in range(p + 1)) * (d + 1) / d, "x_1 x_2"),
+    (check_crossover, lambda d, p: math.comb(d + p, p), "column of ones"),
+    (check_crossover, lambda d, p: 2 * crossover(d, p), "causal"),
+    (check_crossover, lambda d, p: crossover(d, p) / 2, "two passes"),
+    (check_crossover, lambda d, p: 2179, "dim = 32"),
+    (check_crossover, lambda d, p: d, "Write each cost"),
+    (check_order_one_attention, lambda q, k, v: softmax_attention(q, k, v, scale=1.0), "softmax"),
+    (check_order_one_attention, lambda q, k, v: (1 + q @ k.T) @ v, "denominator"),
+    (
+        check_order_one_attention,
+        lambda q, k, v: full_scores(q / math.sqrt(q.shape[1]), k, v),
+        "no factor 1/sqrt(d)",
+    ),
+    (
+        check_order_one_attention,
+        lambda q, k, v: (q @ k.T) @ v / (q @ k.T).sum(1, keepdims=True),
+        "degree 0",
+    ),
+    (check_order_one_attention, full_scores, "n x n"),
+    (check_order_one_attention, lambda q, k, v: v, "weights 1 +"),
+    (check_order_one_attention, lambda q, k, v: order_one_attention(q, k, v).T, "shape"),
+    (check_truncated_exp, lambda x, p: np.exp(x), "exp itself"),
+    (check_truncated_exp, lambda x, p: truncated_exp(x, p - 1), "early"),
+    (check_truncated_exp, lambda x, p: truncated_exp(x, p + 1), "too far"),
+    (check_truncated_exp, lambda x, p: sum(x**i for i in range(p + 1)), "x^l alone"),
+    (check_truncated_exp, lambda x, p: truncated_exp(x, p) - 1, "first term"),
+    (check_truncated_exp, lambda x, p: 1 + x + x**2 / 2, "early"),
+    (check_truncated_exp, lambda x, p: truncated_exp(x, p)[:3], "shape"),
+    (check_weight_distance, lambda s, f: np.abs(f(s) - np.exp(s)).sum() / 2, "kernels"),
+    (check_weight_distance, lambda s, f: np.abs(weight_gap(s, f)).sum(), "twice"),
+    (check_weight_distance, lambda s, f: weight_gap(s, f).sum() / 2, "cancel"),
+    (check_weight_distance, lambda s, f: np.abs(weight_gap(s, f)).max(), "largest"),
+    (check_weight_distance, lambda s, f: np.linalg.norm(weight_gap(s, f)), "Euclidean"),
+    (check_weight_distance, lambda s, f: weight_distance(s, taylor(2)), "half the sum"),
+    (check_best_shift, np.mean, "crowd"),
+    (check_best_shift, np.median, "middle"),
+    (check_best_shift, lambda k: -best_shift(k), "sign"),
+    (check_best_shift, lambda k: np.ptp(k) / 2, "radius that remains"),
+    (check_best_shift, lambda k: 0.0, "smaller radius"),
+    (check_best_shift, lambda k: 3.75, "another c"),
+    (check_fitted_expansion, fitted(radius=np.max), "Mind the negative"),
+    (check_fitted_expansion, fitted(radius=lambda s: 4.0), "Fit the radius"),
+    (check_fitted_expansion, fitted(order=1), "raise the order"),
+    (check_fitted_expansion, fitted(make=taylor), "other coefficients"),
+    (check_fitted_expansion, fitted(make=chebyshev), "chebyshev of order"),
+    (check_fitted_expansion, fitted(more=1), "smaller order"),
+    (check_fitted_expansion, lambda s, t: 3, "got a value of type int"),
+    (check_features_needed, lambda b, t, d: features_needed(b, t, d)[::-1], "in this order"),
+    (
+        check_features_needed,
+        lambda b, t, d: [order_for(t, radius=b, family=f) for f in ("taylor", "minimax")],
+        "these are the orders",
+    ),
+    (
+        check_features_needed,
+        lambda b, t, d: [d ** order_for(t, radius=b, family=f) for f in ("taylor", "minimax")],
+        "powers of d",
+    ),
+    (
+        check_features_needed,
+        lambda b, t, d: [number_of_features(d, p) for p in (13, 8)],
+        "error of exp",
+    ),
+    (check_features_needed, lambda b, t, d: [1, 1], "smallest orders"),
+]
+
+
+@pytest.mark.parametrize("check", RIGHT, ids=lambda check: check.__name__)
+def test_a_right_answer_passes(check):
+    result = check(RIGHT[check])
+    assert result, result.hint
+    assert repr(result).startswith("correct: ")
+
+
+@pytest.mark.parametrize(("check", "answer", "hint"), WRONG)
+def test_a_wrong_answer_gets_the_hint_that_helps(check, answer, hint):
+    result = check(answer)
+    assert not result
+    assert isinstance(result, CheckResult)
+    assert repr(result).startswith("not yet: ")
+    assert hint in result.hint
+
+
+@pytest.mark.parametrize("check", RIGHT, ids=lambda check: check.__name__)
+def test_the_listed_wrong_answers_get_at_least_three_different_hints(check):
+    hints = {check_(answer).hint for check_, answer, _ in WRONG if check_ is check}
+    assert len(hints) >= 3
+
+
+def leave_the_session(*inputs):
+    raise SystemExit
+
+
+def recurse(*inputs):
+    return recurse(*inputs)
+
+
+@pytest.mark.parametrize("check", RIGHT, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [
+        (None, "expected a function, got nothing"),
+        (3.0, "expected a function, got a value of type float"),
+        (lambda *inputs: None, "return"),
+        (lambda *inputs: ..., "blank"),
+        (lambda *inputs: "a word", "expected"),
+        (lambda *inputs: np.ones((2, 3, 4)), "expected"),
+        (lambda *inputs: {}, "expected"),
+        (lambda: 1, "raised TypeError"),
+        (lambda *inputs: 1 / 0, "raised ZeroDivisionError"),
+        (leave_the_session, "raised SystemExit"),
+        (recurse, "raised RecursionError"),
+    ],
+)
+def test_a_broken_answer_never_raises(check, answer, hint):
+    result = check(answer)
+    assert not result
+    assert hint in result.hint
+
+
+@pytest.mark.parametrize("check", [check_crossover, check_best_shift, check_weight_distance])
+def test_nan_is_no_answer(check):
+    assert "not a number" in check(lambda *inputs: math.nan).hint
+
+
+@pytest.mark.parametrize("check", RIGHT, ids=lambda check: check.__name__)
+def test_an_answer_may_overwrite_its_inputs(check):
+    def answer(*inputs):
+        result = RIGHT[check](*inputs)
+        for item in inputs:
+            if isinstance(item, np.ndarray):
+                item[...] = math.nan
+        return result
+
+    assert check(answer)
+
+
+def test_multiplying_an_expansion_by_a_constant_keeps_the_distance():
+    scores = np.linspace(-1, 1, 5)
+    thrice = Expansion(tuple(3 * a for a in taylor(2).coefficients))
+    assert weight_distance(scores, thrice) == pytest.approx(weight_distance(scores, taylor(2)))
+
+
+def test_check_equal_prints_its_verdict(capsys):
+    check_equal(np.arange(3.0), [0, 1, 2])
+    check_equal(1.0, 1.0 + 1e-7, tolerance=1e-6)
+    assert capsys.readouterr().out == "difference < 1e-12: True\ndifference < 1e-06: True\n"
+
+
+@pytest.mark.parametrize("new", [[0.0, 1.0, 2.1], [0.0, 1.0, math.nan]])
+def test_check_equal_fails_where_the_forms_differ(new):
+    with pytest.raises(AssertionError, match="differ by"):
+        check_equal(np.arange(3.0), new)
+
+
+def test_check_equal_fails_for_different_shapes():
+    with pytest.raises(AssertionError, match="shapes differ"):
+        check_equal(np.zeros(3), np.zeros((3, 1)))
+
+
+def test_show_source_prints_the_text_without_the_docstring(capsys):
+    show_source(Expansion.output_error_bound)
+    text = capsys.readouterr().out
+    assert text.startswith("def output_error_bound(self) -> float:\n    return ")
+    assert '"""' not in text
