@@ -15,7 +15,7 @@ INDEX = ROOT / "_build" / "html" / "index.html"
 
 def build() -> int:
     """Run Jupyter Book over every page and return its exit status."""
-    command = [sys.executable, "-m", "jupyter_book", "build", "."]
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
     return subprocess.run([*command, "--all", "-W", "--keep-going"], cwd=ROOT).returncode
 
 

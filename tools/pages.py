@@ -1,0 +1,34 @@
+"""Sphinx extension: small repairs of the HTML that the theme and its extensions write."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sphinx.application import Sphinx
+
+# sphinx-proof gives the body of every theorem the same id.
+PROOF_ID = re.compile(r'(<section class="\w+-content") id="proof-content">')
+# The entries of a bibliography have a role of their own, which a list may not contain.
+CITATION_LIST = '<div role="list" class="citation-list">'
+
+
+def repair(body: str) -> str:
+    """Return the body of a page without repeated ids and misplaced roles."""
+    body = PROOF_ID.sub(r"\1>", body)
+    return body.replace(CITATION_LIST, '<div class="citation-list">')
+
+
+def _repair_page(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Repair one page before its template is filled."""
+    del app, page, template, doctree
+    if "body" in context:
+        context["body"] = repair(context["body"])
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Connect the repairs to every page."""
+    app.connect("html-page-context", _repair_page)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
