@@ -25,7 +25,7 @@ check:
 	@$(PY) -m tools.build
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m pyright
+	$(PY) -m pyright --pythonpath $(PY)
 
 execute: ## run all notebooks again and store what changed
 	@sh tools/environment.sh test

@@ -101,7 +101,9 @@ def install() -> bool:
     """Try each way to install a browser until one works."""
     for commands in _install_commands():
         print("No browser found; running:", *map(" ".join, commands), sep="\n  ", file=sys.stderr)
-        done = all(subprocess.run(command, stdout=sys.stderr).returncode == 0 for command in commands)
+        done = all(
+            subprocess.run(command, stdout=sys.stderr).returncode == 0 for command in commands
+        )
         if done and find():
             return True
     return False

@@ -35,7 +35,9 @@ def render(latex: str, *, display: bool) -> str:
     """Return the HTML and MathML of one formula; a formula KaTeX cannot set is a ValueError."""
     options = {"displayMode": display, "strict": "error", "throwOnError": True}
     try:
-        return str(_engine().eval(f"katex.renderToString({json.dumps(latex)}, {json.dumps(options)})"))
+        return str(
+            _engine().eval(f"katex.renderToString({json.dumps(latex)}, {json.dumps(options)})")
+        )
     except JSEvalException as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"KaTeX cannot set {latex!r}: {reason}") from error

@@ -28,7 +28,8 @@ OBSERVE = """
 window.shift = 0; window.blocked = 0;
 new PerformanceObserver(list => { for (const e of list.getEntries()) window.shift += e.value; })
   .observe({type: "layout-shift", buffered: true});
-new PerformanceObserver(list => { for (const e of list.getEntries()) window.blocked += e.duration - 50; })
+new PerformanceObserver(list => { for (const e of list.getEntries())
+    window.blocked += e.duration - 50; })
   .observe({type: "longtask", buffered: true});
 """
 DRAWN = """() => {
@@ -63,7 +64,7 @@ class _Compressed(SimpleHTTPRequestHandler):
         self.wfile.write(body)
         self.sent.append(len(body))
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Say nothing."""
 
 
