@@ -1,0 +1,39 @@
+"""What all tests share: how long the notebooks may take."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pytest
+
+NOTEBOOK_SECONDS = 30.0
+_seconds: dict[str, float] = defaultdict(float)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Add up the time of each notebook's cells."""
+    place = report.nodeid.partition("::")[0]
+    if place.endswith(".ipynb"):
+        _seconds[place] += report.duration
+
+
+def slow_notebooks(seconds: dict[str, float]) -> list[str]:
+    """Return a sentence for each notebook that takes too long."""
+    return [
+        f"{place} took {taken:.0f} s; it may take {NOTEBOOK_SECONDS:.0f} s"
+        for place, taken in seconds.items()
+        if taken > NOTEBOOK_SECONDS
+    ]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run if a notebook took too long."""
+    if slow_notebooks(_seconds) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which notebook took too long."""
+    for sentence in slow_notebooks(_seconds):
+        terminalreporter.write_line(f"FAILED {sentence}", red=True)
