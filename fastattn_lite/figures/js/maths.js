@@ -1,0 +1,14 @@
+// The mathematics of the figures: pure functions, named as in the book and in Python.
+// tests/test_maths_js.py holds them to the Python package.
+export { derivative, evaluate, realRoots } from "./maths/polynomial.js";
+export {
+  FAMILIES, chebyshev, custom, isPositive, logRatio, maxError, minimax, oscillation,
+  outputErrorBound, taylor, turningPoints,
+} from "./maths/expansion.js";
+export {
+  attentionScores, attentionWeights, diameter, distance, kernelAttention, softmaxAttention,
+} from "./maths/attention.js";
+export { NORMALIZATIONS, OVER_ALL_TOKENS, defaultScale, normalize } from "./maths/normalization.js";
+export { featureWeights, multiIndices, numberOfFeatures } from "./maths/features.js";
+export { crossoverTokens, directFlops, fastFlops } from "./maths/complexity.js";
+export { randomNumbers } from "./maths/random.js";

@@ -1,0 +1,329 @@
+"""The figures' mathematics in the browser, held to the package by vectors made here.
+
+Python writes the inputs and its own answers, the browser computes the same from `maths.js`, and
+the two are compared. Unless a line says otherwise they agree to 1e-12, relative. Two exceptions
+follow from the numbers, not from the code:
+
+- f is a sum of terms, written in powers of x from Chebyshev polynomials. So float64 knows it only
+  to a few units of round-off times sum_l |a_l| B^l. For B = 8 this is 1e7 times f(-8). Whatever is
+  made of f inherits that floor.
+- Remez's exchange stops when it knows the error e of a minimax polynomial to 1e-10, relative. So e
+  is compared to that, and f to ten times as much of e. Its coefficients may move without changing
+  e, and are not compared.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, Route, sync_playwright
+
+from fastattn_lite import (
+    Expansion,
+    attention_weights,
+    chebyshev,
+    feature_weights,
+    kernel_attention,
+    minimax,
+    multi_indices,
+    normalize,
+    number_of_features,
+    softmax_attention,
+    taylor,
+)
+from fastattn_lite.complexity import crossover_tokens, direct_flops, fast_flops
+from fastattn_lite.figures.random import RandomNumbers
+from fastattn_lite.normalization import NORMALIZATIONS, default_scale
+from tools.browser import ARGUMENTS, executable
+
+pytestmark = pytest.mark.browser
+
+SOURCES = Path(__file__).parents[1] / "fastattn_lite" / "figures" / "js"
+SITE = "http://maths.test/"
+EPSILON = 8 * np.finfo(np.float64).eps
+FAMILIES = {"taylor": taylor, "chebyshev": chebyshev, "minimax": minimax}
+ORDERS = range(13)
+RADII = (0.25, 0.5, 1.0, 2.0, 3.7, 6.0, 8.0)
+
+
+def answer(route: Route) -> None:
+    """Serve the sources at an address of their own, because modules do not load from disk."""
+    name = route.request.url.removeprefix(SITE)
+    if name:
+        route.fulfill(path=SOURCES / name, content_type="text/javascript")
+    else:
+        route.fulfill(body="<!doctype html><title>maths</title>", content_type="text/html")
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=executable(), args=ARGUMENTS)
+        page = browser.new_page()
+        page.route(f"{SITE}**", answer)
+        page.goto(SITE)
+        yield page
+        browser.close()
+
+
+def ask(page: Page, tmp_path: Path, script: str, vectors: Any) -> Any:
+    """Run `script`, a function of (maths, vectors), in the browser and return what it returns."""
+    file = tmp_path / "vectors.json"
+    file.write_text(json.dumps(vectors), encoding="utf-8")
+    answer = page.evaluate(
+        "async ([site, script, text]) => {"
+        "  const maths = await import(site + 'maths.js');"
+        "  const result = (0, eval)(script)(maths, JSON.parse(text));"
+        "  return JSON.stringify(result, (_, x) => x === Infinity ? 'inf' : x);"
+        "}",
+        [SITE, script, file.read_text(encoding="utf-8")],
+    )
+    return json.loads(answer)
+
+
+def cases() -> list[list[Any]]:
+    return [[name, order, radius] for name in FAMILIES for order in ORDERS for radius in RADII]
+
+
+@pytest.fixture(scope="module")
+def pairs(
+    page: Page, tmp_path_factory: pytest.TempPathFactory
+) -> list[tuple[dict[str, Any], Expansion]]:
+    """Each case as the browser describes it, beside Python's expansion."""
+    script = """(maths, cases) => cases.map(([name, order, radius]) => {
+        const expansion = maths.FAMILIES[name](order, radius);
+        return {
+            ...expansion,
+            slope: maths.derivative(expansion.coefficients),
+            oscillation: maths.oscillation(expansion),
+            bound: maths.outputErrorBound(expansion),
+            error: maths.maxError(expansion),
+            positive: maths.isPositive(expansion),
+            everywhere: maths.isPositive(expansion, Infinity),
+        };
+    })"""
+    described = ask(page, tmp_path_factory.mktemp("maths"), script, cases())
+    return [
+        (there, FAMILIES[name](order, radius=radius))
+        for there, (name, order, radius) in zip(described, cases(), strict=True)
+    ]
+
+
+def round_off(expansion: Expansion) -> float:
+    """Return how well float64 knows f on [-radius, radius]."""
+    sizes = Expansion(tuple(map(abs, expansion.coefficients)), expansion.radius)
+    return EPSILON * float(sizes(expansion.radius))
+
+
+def relative_round_off(expansion: Expansion) -> float:
+    """Return how well float64 knows log f, or f/exp, on [-radius, radius]."""
+    x = np.linspace(-expansion.radius, expansion.radius, 1001)
+    return round_off(expansion) / float(np.min(np.abs(expansion(x))))
+
+
+def minimax_error(oscillation: float) -> float:
+    """Return e with osc = log((1+e)/(1-e))."""
+    return math.tanh(oscillation / 2)
+
+
+def test_every_family_and_order_is_compared(pairs: list[tuple[dict[str, Any], Expansion]]) -> None:
+    assert len(pairs) == len(FAMILIES) * len(ORDERS) * len(RADII) == 273
+    for there, here in pairs:
+        assert (there["name"], there["order"], there["radius"]) == (
+            here.name,
+            here.order,
+            here.radius,
+        )
+
+
+def test_coefficients_of_the_two_series(pairs: list[tuple[dict[str, Any], Expansion]]) -> None:
+    compared = 0
+    for there, here in pairs:
+        if here.name == "minimax":
+            continue
+        scaled = here.radius ** np.arange(here.order + 1)
+        differences = np.abs(np.subtract(there["coefficients"], here.coefficients)) * scaled
+        sizes = np.abs(here.coefficients) * scaled
+        assert np.all(differences <= 1e-12 * sizes + round_off(here)), here
+        powers = np.arange(1, here.order + 1) if here.order else np.zeros(1)
+        slope = powers * (there["coefficients"][1:] or 0.0)
+        np.testing.assert_allclose(there["slope"], slope, rtol=1e-15)
+        compared += 1
+    assert compared == 2 * len(ORDERS) * len(RADII)
+
+
+def test_values_relative_to_exp(pairs: list[tuple[dict[str, Any], Expansion]]) -> None:
+    for there, here in pairs:
+        x = np.linspace(-here.radius, here.radius, 201)
+        difference = np.abs(np.polyval(there["coefficients"][::-1], x) - here(x))
+        relative = 1e-12
+        if here.name == "minimax":  # it balances f/exp, so the round-off of one end moves it all
+            relative = 1e-9 * minimax_error(here.oscillation()) + relative_round_off(here)
+        assert np.all(difference <= relative * np.exp(x) + round_off(here)), here
+
+
+def test_oscillation_and_bound(pairs: list[tuple[dict[str, Any], Expansion]]) -> None:
+    finite = 0
+    for there, here in pairs:
+        there_osc, osc = float(there["oscillation"]), here.oscillation()
+        if math.isinf(osc):
+            assert math.isinf(there_osc)
+            assert there["bound"] == 1.0
+            continue
+        finite += 1
+        floor = relative_round_off(here)
+        if here.name == "minimax":
+            error, there_error = minimax_error(osc), minimax_error(there_osc)
+            assert abs(there_error - error) <= 1e-10 * error + floor, here
+        else:
+            assert abs(there_osc - osc) <= 1e-12 * osc + floor, here
+        assert there["bound"] == pytest.approx(math.tanh(there_osc / 4), rel=1e-12)
+    assert finite > 200
+
+
+def test_largest_error(pairs: list[tuple[dict[str, Any], Expansion]]) -> None:
+    for there, here in pairs:
+        floor = round_off(here) + EPSILON * math.exp(here.radius)
+        relative = 1e-9 if here.name == "minimax" else 1e-12
+        assert abs(there["error"] - here.max_error()) <= relative * here.max_error() + floor, here
+
+
+def test_positivity(pairs: list[tuple[dict[str, Any], Expansion]]) -> None:
+    for there, here in pairs:
+        assert there["positive"] == here.is_positive(), here
+        if here.name == "minimax" and minimax_error(here.oscillation()) < 1e-15:
+            continue  # e is below round-off, and so is the sign of the last coefficient
+        assert there["everywhere"] == here.is_positive(math.inf), here
+
+
+def test_minimax_errors_are_equal_in_size_and_alternate(page: Page, tmp_path: Path) -> None:
+    """Chebyshev's criterion needs no oracle: order + 2 equal errors of alternating sign."""
+    vectors = [[order, radius] for order in range(9) for radius in (1.0, 2.0, 4.0, 8.0)]
+    script = """(maths, cases) => cases.map(([order, radius]) => {
+        const expansion = maths.minimax(order, radius);
+        return maths.turningPoints(expansion)
+            .map((x) => maths.evaluate(expansion.coefficients, x) * Math.exp(-x) - 1);
+    })"""
+    for (order, radius), errors in zip(vectors, ask(page, tmp_path, script, vectors), strict=True):
+        sizes, signs = np.abs(errors), np.sign(errors)
+        floor = relative_round_off(minimax(order, radius=radius))
+        assert len(errors) == order + 2, (order, radius)
+        assert np.all(signs[1:] == -signs[:-1]), (order, radius)
+        assert np.ptp(sizes) <= 1e-9 * np.max(sizes) + floor, (order, radius)
+
+
+def test_numbers_printed_in_the_design_of_the_method(page: Page, tmp_path: Path) -> None:
+    """Bounds and roots known apart from both programs."""
+    script = """(maths) => [
+        maths.outputErrorBound(maths.taylor(2, 1)),
+        maths.outputErrorBound(maths.minimax(2, 1)),
+        maths.outputErrorBound(maths.minimax(6, 4)),
+        ...maths.realRoots(maths.minimax(1, 1).coefficients, -2, 2),
+        ...maths.realRoots([-6, 11, -6, 1], 0, 4),
+        ...maths.realRoots([0, 0, 0, 1], -1, 1),
+    ]"""
+    expected = [0.09733, 0.01988, 0.01630, -1.313, 1, 2, 3, 0]
+    np.testing.assert_allclose(ask(page, tmp_path, script, None), expected, rtol=5e-4, atol=1e-15)
+
+
+def tokens(seed: int = 0) -> tuple[Any, Any, Any]:
+    random = np.random.default_rng(seed)
+    return random.normal(size=(7, 3)), random.normal(size=(9, 3)), random.normal(size=(9, 2))
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_attention(page: Page, tmp_path: Path, normalization: str) -> None:
+    query, key, value = tokens()
+    scale, expansion = default_scale(normalization, 3), minimax(4, radius=2.0)
+    script = """(maths, { query, key, value, normalization, coefficients }) => {
+        const [q, k] = maths.normalize(query, key, normalization);
+        const scale = maths.defaultScale(normalization, 3);
+        const expansion = maths.custom(coefficients, 2);
+        return [q, k, maths.attentionWeights(q, k, { scale }),
+            maths.attentionWeights(q, k, { expansion, scale }),
+            maths.softmaxAttention(q, k, value, { scale }),
+            maths.kernelAttention(q, k, value, { expansion, scale })];
+    }"""
+    vectors = {
+        "query": query.tolist(),
+        "key": key.tolist(),
+        "value": value.tolist(),
+        "normalization": normalization,
+        "coefficients": expansion.coefficients,
+    }
+    q, k = normalize(query, key, normalization)
+    expected = [
+        *(q, k, attention_weights(q, k, scale=scale)),
+        attention_weights(q, k, expansion=expansion, scale=scale),
+        softmax_attention(q, k, value, scale=scale),
+        kernel_attention(q, k, value, expansion=expansion, scale=scale),
+    ]
+    for there, here in zip(ask(page, tmp_path, script, vectors), expected, strict=True):
+        np.testing.assert_allclose(there, here, rtol=1e-12, atol=1e-14)
+
+
+def test_causal_attention(page: Page, tmp_path: Path) -> None:
+    _, key, value = tokens()
+    script = """(maths, { key, value }) => [
+        maths.softmaxAttention(key, key, value, { isCausal: true }),
+        maths.kernelAttention(key, key, value,
+            { expansion: maths.taylor(2), isCausal: true }),
+        maths.diameter(value)]"""
+    softmax, kernel, diameter = ask(
+        page, tmp_path, script, {"key": key.tolist(), "value": value.tolist()}
+    )
+    expected = kernel_attention(key, key, value, expansion=taylor(2), is_causal=True)
+    np.testing.assert_allclose(softmax, softmax_attention(key, key, value, is_causal=True), 1e-12)
+    np.testing.assert_allclose(kernel, expected, rtol=1e-12)
+    distances = np.linalg.norm(value[:, None] - value[None], axis=-1)
+    assert diameter == pytest.approx(np.max(distances), rel=1e-12)
+
+
+@pytest.mark.parametrize(("dim", "order"), [(1, 4), (2, 0), (3, 3), (5, 2), (4, 6)])
+def test_features(page: Page, tmp_path: Path, dim: int, order: int) -> None:
+    expansion = minimax(order)
+    script = """(maths, { dim, order, coefficients }) => [maths.numberOfFeatures(dim, order),
+        maths.multiIndices(dim, order), maths.featureWeights(coefficients, dim)]"""
+    vectors = {"dim": dim, "order": order, "coefficients": expansion.coefficients}
+    count, indices, weights = ask(page, tmp_path, script, vectors)
+    assert count == number_of_features(dim, order) == len(indices)
+    np.testing.assert_array_equal(indices, multi_indices(dim, order))
+    np.testing.assert_allclose(weights, feature_weights(expansion, dim), rtol=1e-12)
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_cost_model(page: Page, tmp_path: Path, is_causal: bool) -> None:
+    vectors = [
+        (n, d, p, dv) for n in (1, 4096) for d in (8, 64, 128) for p in range(7) for dv in (16, 64)
+    ]
+    script = """(maths, { vectors, isCausal }) => vectors.map(([n, d, p, dv]) => [
+        maths.directFlops(n, d, dv, isCausal), maths.fastFlops(n, d, p, dv),
+        maths.crossoverTokens(d, p, dv, isCausal)])"""
+    answers = ask(page, tmp_path, script, {"vectors": vectors, "isCausal": is_causal})
+    for (n, d, p, dv), there in zip(vectors, answers, strict=True):
+        here = [
+            direct_flops(n, d, dv, is_causal=is_causal),
+            fast_flops(n, d, p, dv),
+            crossover_tokens(d, p, dv, is_causal=is_causal),
+        ]
+        np.testing.assert_allclose(there, here, rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 12345, 2**32 - 1])
+def test_the_same_seed_gives_the_same_tokens(page: Page, tmp_path: Path, seed: int) -> None:
+    script = """(maths, seed) => {
+        const random = maths.randomNumbers(seed);
+        return [random.normals(50, 3), random.uniform()];
+    }"""
+    normals, uniform = ask(page, tmp_path, script, seed)
+    random = RandomNumbers(seed)
+    np.testing.assert_allclose(normals, random.normals(50, 3), rtol=1e-12)
+    assert uniform == random.uniform()
+    assert 0.5 < np.std(normals) < 1.5
