@@ -7,16 +7,17 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-# sphinx-proof gives the body of every theorem the same id.
-PROOF_ID = re.compile(r'(<section class="\w+-content") id="proof-content">')
-# The entries of a bibliography have a role of their own, which a list may not contain.
+# sphinx-proof gives the body of every theorem the same id, and so every proof.
+PROOF_ID = re.compile(r'(<(?:section class="\w+-content"|div class="proof admonition")) id="[a-z-]+">')
+# The entries of a bibliography have a role of their own, deprecated and not for lists.
 CITATION_LIST = '<div role="list" class="citation-list">'
 
 
 def repair(body: str) -> str:
     """Return the body of a page without repeated ids and misplaced roles."""
     body = PROOF_ID.sub(r"\1>", body)
-    return body.replace(CITATION_LIST, '<div class="citation-list">')
+    body = body.replace(CITATION_LIST, '<div class="citation-list">')
+    return body.replace(' role="doc-biblioentry"', "")
 
 
 def _repair_page(
