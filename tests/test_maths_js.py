@@ -39,6 +39,8 @@ from fastattn_lite import (
     taylor,
 )
 from fastattn_lite.complexity import crossover_tokens, direct_flops, fast_flops
+from fastattn_lite.figures.measured import ORDERS as COMPARED
+from fastattn_lite.figures.measured import leak, measure, random_tokens
 from fastattn_lite.figures.random import RandomNumbers
 from fastattn_lite.normalization import NORMALIZATIONS, default_scale
 from tools.browser import ARGUMENTS, executable
@@ -300,9 +302,7 @@ def test_features(page: Page, tmp_path: Path, dim: int, order: int) -> None:
 
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_cost_model(page: Page, tmp_path: Path, is_causal: bool) -> None:
-    vectors = [
-        (n, d, p, dv) for n in (1, 4096) for d in (8, 64, 128) for p in range(7) for dv in (16, 64)
-    ]
+    vectors = list(itertools.product((1, 4096), (8, 64, 128), range(7), (16, 64)))
     script = """(maths, { vectors, isCausal }) => vectors.map(([n, d, p, dv]) => [
         maths.directFlops(n, d, dv, isCausal), maths.fastFlops(n, d, p, dv),
         maths.crossoverTokens(d, p, dv, isCausal)])"""
@@ -327,3 +327,37 @@ def test_the_same_seed_gives_the_same_tokens(page: Page, tmp_path: Path, seed: i
     np.testing.assert_allclose(normals, random.normals(50, 3), rtol=1e-12)
     assert uniform == random.uniform()
     assert 0.5 < np.std(normals) < 1.5
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("radius", [0.5, 2.0])
+def test_measured_errors(page: Page, tmp_path: Path, normalization: str, radius: float) -> None:
+    script = """(maths, { normalization, coefficients }) => {
+        const [query, key, value] = maths.randomTokens(3, 12, 5);
+        const [q, k] = maths.normalize(query, key, normalization);
+        const sums = maths.powerSums(q, k, value, maths.defaultScale(normalization, 5), 10);
+        const error = (a) => maths.measuredError(a, sums) / maths.diameter(value);
+        return [coefficients.map((family) => family.map(error)), sums.smallest, sums.largest];
+    }"""
+    coefficients = [
+        [make(order, radius=radius).coefficients for order in COMPARED]
+        for make in FAMILIES.values()
+    ]
+    vectors = {"normalization": normalization, "coefficients": coefficients}
+    errors, smallest, largest = ask(page, tmp_path, script, vectors)
+    here = measure(*random_tokens(3, 12, 5), normalization=normalization, radius=radius)
+    # An error is a difference of outputs near 1, so round-off sets its last digits.
+    np.testing.assert_allclose(errors, list(here.errors.values()), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose([smallest, largest], [here.smallest, here.largest], rtol=1e-12)
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("seed", range(3))
+def test_leak(page: Page, tmp_path: Path, normalization: str, seed: int) -> None:
+    case = {"seed": seed, "position": 9, "change": 2.0, "normalization": normalization}
+    there = ask(page, tmp_path, "(maths, settings) => maths.leak(settings)", case)
+    here = leak(seed=seed, position=9, change=2.0, normalization=normalization)
+    np.testing.assert_allclose(there["before"], here.before, rtol=1e-12)
+    np.testing.assert_allclose(there["after"], here.after, rtol=1e-12)
+    assert there["leaked"] == here.leaked
+    assert there["leaked"] == (0 if normalization in ("none", "unit") else 8)

@@ -11,4 +11,6 @@ export {
 export { NORMALIZATIONS, OVER_ALL_TOKENS, defaultScale, normalize } from "./maths/normalization.js";
 export { featureWeights, multiIndices, numberOfFeatures } from "./maths/features.js";
 export { crossoverTokens, directFlops, fastFlops } from "./maths/complexity.js";
+export { MOVED, TOKENS, leak } from "./maths/leak.js";
+export { measuredError, powerSums, randomTokens } from "./maths/measured.js";
 export { randomNumbers } from "./maths/random.js";

@@ -1,0 +1,57 @@
+// Measured errors of attention for many polynomials at once, by the direct sum.
+import { attentionScores, distance } from "./attention.js";
+import { randomNumbers } from "./random.js";
+
+const VALUE_DIM = 8;
+
+/** Queries, keys and values [query, key, value] of a seed. */
+export function randomTokens(seed, tokens, dim) {
+  const random = randomNumbers(seed);
+  return [random.normals(tokens, dim), random.normals(tokens, dim), random.normals(tokens, VALUE_DIM)];
+}
+
+/**
+ * Everything that the errors need, in n_q n_k steps: for every query i and power l the sums
+ * sum_j s_ij^l [v_j, 1], softmax attention, and the range of the scores. Any polynomial of degree
+ * at most `highest` then takes a short combination of the sums, so that a slider redraws at once.
+ */
+export function powerSums(query, key, value, scale, highest) {
+  const width = value[0].length + 1;
+  const values = value.map((v) => [...v, 1]);
+  let [smallest, largest] = [Infinity, -Infinity];
+  const rows = attentionScores(query, key, scale).map((scores) => {
+    const sums = Array.from({ length: highest + 1 }, () => new Float64Array(width));
+    const top = Math.max(...scores);
+    const softmax = new Float64Array(width);
+    scores.forEach((score, j) => {
+      smallest = Math.min(smallest, score);
+      largest = Math.max(largest, score);
+      addScaled(softmax, Math.exp(score - top), values[j]);
+      let power = 1;
+      for (let l = 0; l <= highest; l += 1, power *= score) addScaled(sums[l], power, values[j]);
+    });
+    return { sums, output: quotient(softmax) };
+  });
+  return { rows, smallest, largest };
+}
+
+/** The largest distance, over the queries, of attention with this polynomial to softmax's. */
+export function measuredError(coefficients, { rows }) {
+  let worst = 0;
+  for (const { sums, output } of rows) {
+    const total = new Float64Array(sums[0].length);
+    coefficients.forEach((a, l) => addScaled(total, a, sums[l]));
+    worst = Math.max(worst, distance(quotient(total), output));
+  }
+  return worst;
+}
+
+function addScaled(total, factor, vector) {
+  for (let c = 0; c < total.length; c += 1) total[c] += factor * vector[c];
+}
+
+/** The first entries divided by the last one. */
+function quotient(total) {
+  const last = total.length - 1;
+  return total.subarray(0, last).map((x) => x / total[last]);
+}
