@@ -8,7 +8,9 @@ from typing import Any
 from sphinx.application import Sphinx
 
 # sphinx-proof gives the body of every theorem the same id, and so every proof.
-PROOF_ID = re.compile(r'(<(?:section class="\w+-content"|div class="proof admonition")) id="[a-z-]+">')
+PROOF_ID = re.compile(
+    r'(<(?:section class="\w+-content"|div class="proof admonition")) id="[a-z-]+">'
+)
 # The entries of a bibliography have a role of their own, deprecated and not for lists.
 CITATION_LIST = '<div role="list" class="citation-list">'
 
