@@ -57,17 +57,19 @@ def parse_questions(content: Any) -> list[Question]:
     return parsed
 
 
-def as_html(question: Question) -> str:
-    """Return the question as plain HTML with its answer folded, for a page without scripts."""
+def as_html(question: Question, answer: str) -> str:
+    """Return the question as plain HTML, the right answer folded under the word `answer`."""
     options = question.get("options", [])
     listed = "".join(f"<li>{escape(option['text'])}</li>" for option in options)
     right = [f"{option['text']} {option['feedback']}" for option in options if option["correct"]]
     if question["kind"] == "number":
-        right = [f"{question.get('answer')}. {question.get('feedback', {})['correct']}"]
-    answers = "".join(f"<p>{escape(text)}</p>" for text in right)
+        right = [f"{question.get('answer'):g}. {question.get('feedback', {})['correct']}"]
+    folded = "".join(f"<p>{escape(text)}</p>" for text in right)
     return (
-        f"<p>{escape(question['prompt'])}</p>" + (f"<ul>{listed}</ul>" if listed else "")
-    ) + f"<details><summary>Answer</summary>{answers}</details>"
+        f"<p>{escape(question['prompt'])}</p>"
+        + (f"<ul>{listed}</ul>" if listed else "")
+        + f"<details><summary>{escape(answer)}</summary>{folded}</details>"
+    )
 
 
 def _question(entry: Any) -> Question:
