@@ -6,6 +6,7 @@ script for mathematics. Why this and not MathJax: see book/how_built.md.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
 from html import escape
@@ -26,6 +27,7 @@ LOGGER = logging.getLogger(__name__)
 def _engine() -> MiniRacer:
     """Return one JavaScript engine with KaTeX loaded."""
     engine = MiniRacer()
+    atexit.register(engine.close)  # later its thread is frozen, and from Python 3.13 on it hangs
     engine.eval(KATEX.read_text(encoding="utf-8"))
     return engine
 
