@@ -1,5 +1,4 @@
 // A quiz that marks its answers on the page itself. Nothing is stored and nothing is sent.
-import { button } from "../controls.js";
 import { defineFigure } from "../frame.js";
 import { uniqueId } from "../dom.js";
 import { isAnswered, mark } from "../marking.js";
@@ -58,7 +57,8 @@ function questionForm(frame, question, number, onVerdict) {
     show(null);
   });
   const buttons = [
-    button(frame.say("check"), () => form.requestSubmit()), button(frame.say("again"), () => form.reset()),
+    element("button", { type: "submit" }, [frame.say("check")]),
+    element("button", { type: "reset" }, [frame.say("again")]),
   ];
   form.append(fieldset, element("div", { class: "fastattn-tools" }, buttons), feedback);
   return form;

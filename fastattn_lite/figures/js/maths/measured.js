@@ -17,7 +17,7 @@ export function randomTokens(seed, tokens, dim) {
  */
 export function powerSums(query, key, value, scale, highest) {
   const width = value[0].length + 1;
-  const values = value.map((v) => [...v, 1]);
+  const values = value.map((v) => Float64Array.from([...v, 1]));
   let [smallest, largest] = [Infinity, -Infinity];
   const rows = attentionScores(query, key, scale).map((scores) => {
     const sums = Array.from({ length: highest + 1 }, () => new Float64Array(width));
@@ -27,8 +27,9 @@ export function powerSums(query, key, value, scale, highest) {
       smallest = Math.min(smallest, score);
       largest = Math.max(largest, score);
       addScaled(softmax, Math.exp(score - top), values[j]);
-      let power = 1;
-      for (let l = 0; l <= highest; l += 1, power *= score) addScaled(sums[l], power, values[j]);
+      for (let l = 0, power = 1; l <= highest; l += 1, power *= score) {
+        addScaled(sums[l], power, values[j]);
+      }
     });
     return { sums, output: quotient(softmax) };
   });

@@ -23,34 +23,43 @@ export function stretched(coefficients, scale) {
 /**
  * The real roots in (low, high), ascending.
  *
- * Between two neighbouring roots of f' the function is monotone, so it has at most one root there
- * and bisection finds it. The roots of f' are found in the same way, down to a straight line. No
- * complex numbers, no starting values, nothing to tune. A root that only touches 0 is found where
- * f is exactly 0 at a root of f', otherwise not; no caller needs those.
+ * Between two neighbouring roots of f' the function is monotone, so it has at most one root there,
+ * and it is found between them. The roots of f' are found in the same way, down to a straight
+ * line. No complex numbers, no starting values, nothing to tune. A root that only touches 0 is
+ * found where f is exactly 0 at a root of f', otherwise not; no caller needs those.
  */
 export function realRoots(coefficients, low, high) {
   if (coefficients.length < 2) return [];
-  const stationary = realRoots(derivative(coefficients), low, high);
+  const slope = derivative(coefficients);
+  const stationary = realRoots(slope, low, high);
   const ends = [low, ...stationary, high];
   const roots = stationary.filter((x) => evaluate(coefficients, x) === 0);
   for (let piece = 0; piece + 1 < ends.length; piece += 1) {
-    const root = rootBetween(coefficients, ends[piece], ends[piece + 1]);
+    const root = rootBetween(coefficients, slope, ends[piece], ends[piece + 1]);
     if (root !== null) roots.push(root);
   }
   return roots.sort((first, second) => first - second);
 }
 
-/** The root of a function that is monotone on [low, high], or null where its sign is constant. */
-function rootBetween(coefficients, low, high) {
+const MOST_STEPS = 200;
+
+/**
+ * The root of a function that is monotone on [low, high], or null where its sign is constant.
+ * Newton's step where it stays between the ends, which close in on the root; otherwise the middle.
+ */
+function rootBetween(coefficients, slope, low, high) {
   const signLow = Math.sign(evaluate(coefficients, low));
-  const signHigh = Math.sign(evaluate(coefficients, high));
-  if (signLow * signHigh >= 0) return null;
-  for (;;) {
-    const middle = (low + high) / 2;
-    if (middle <= low || middle >= high) return middle;
-    const sign = Math.sign(evaluate(coefficients, middle));
-    if (sign === 0) return middle;
-    if (sign === signLow) low = middle;
-    else high = middle;
+  if (signLow * Math.sign(evaluate(coefficients, high)) >= 0) return null;
+  let x = (low + high) / 2;
+  for (let step = 0; step < MOST_STEPS; step += 1) {
+    const value = evaluate(coefficients, x);
+    if (value === 0) return x;
+    if (Math.sign(value) === signLow) low = x;
+    else high = x;
+    const newton = x - value / evaluate(slope, x);
+    const next = newton > low && newton < high ? newton : (low + high) / 2;
+    if (next === x || next <= low || next >= high) return x;
+    x = next;
   }
+  return x;
 }
