@@ -65,14 +65,16 @@ def comparable(cell: Any) -> list[str]:
 
 
 def clean(notebook: Any) -> None:
-    """Remove what differs from run to run: widget views, time stamps, the machine's versions."""
+    """Remove what differs from run to run, and the pictures of figures that are live anyway."""
     notebook.metadata.clear()
     notebook.metadata.update(copy.deepcopy(METADATA))
     notebook.metadata[HASH_KEY] = code_hash(notebook)
     for cell in code_cells(notebook):
         cell.metadata.pop("execution", None)
-        for output in cell.outputs:
-            output.get("data", {}).pop(WIDGET_VIEW, None)
+        for data in [output.get("data", {}) for output in cell.outputs]:
+            data.pop(WIDGET_VIEW, None)
+            if "text/html" in data:
+                data.pop("image/png", None)
 
 
 def keep_unchanged(new: Any, old: Any) -> None:
