@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from typing import Any
 
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, is_numpy_array, is_torch_array
 
 Array = Any
 """An array of NumPy, torch or any library that follows the array API standard."""
@@ -164,3 +165,15 @@ def check_someone_to_attend_to(query: Array, key: Array) -> None:
 def contiguous(xp: Any, x: Array) -> Array:
     """Return a copy of x whose last axis is contiguous in memory."""
     return xp.reshape(xp.reshape(x, (-1,), copy=True), x.shape)
+
+
+def can_write_in_place(x: Array) -> bool:
+    """Say whether results may be written with `out=`: not where gradients are recorded."""
+    return is_numpy_array(x) or (is_torch_array(x) and not x.requires_grad)
+
+
+def chunks(tokens: int, chunk_size: int | None, default: int) -> Iterator[slice]:
+    """Yield slices of `chunk_size` tokens, or of `default`; one empty slice for no token."""
+    size = default if chunk_size is None else check_count("chunk_size", chunk_size, least=1)
+    for start in range(0, max(tokens, 1), size):
+        yield slice(start, min(start + size, tokens))

@@ -19,15 +19,15 @@ from typing import Any
 from fastattn_lite._arrays import (
     Array,
     accumulation_dtype,
-    broadcast_lead,
     check_attention_inputs,
     check_real,
     check_someone_to_attend_to,
+    chunks,
+    namespace,
 )
-from fastattn_lite.expansion import Expansion, taylor
+from fastattn_lite.expansion import Expansion, check_expansion, taylor
 from fastattn_lite.moments import (
     Moments,
-    chunks,
     divided,
     tokens_at_once,
     weighted_sums,
@@ -81,12 +81,12 @@ def fast_attention(
     Source: FAST, arXiv 2402.07901 (there "Fastmax"; orders 1 and 2).
     """
     expansion = taylor(order) if expansion is None else expansion
+    check_expansion(expansion)
     xp = check_attention_inputs(query, key, value, is_causal=is_causal)
     check_normalization(normalization, is_causal=is_causal or initial_state is not None)
     check_backend(backend)
     factor = default_scale(normalization, query.shape[-1]) if scale is None else scale
     factor = check_real("scale", factor)
-    warn_unless_positive(expansion, guaranteed_radius(normalization, factor))
     dtype = accumulation_dtype(xp, query, key, value)
     query, key = normalize(xp.astype(query, dtype), xp.astype(key, dtype), normalization)
     root = math.sqrt(abs(factor))
@@ -97,15 +97,16 @@ def fast_attention(
     if initial_state is None:
         check_someone_to_attend_to(query, key)
     else:
+        check_initial_state(initial_state)
         state = state + initial_state
+    warn_unless_positive(expansion, guaranteed_radius(normalization, factor))
     evaluate = _causal_attention if is_causal else _full_attention
-    output, state = evaluate(xp, query, key, value, state, expansion, chunk_size)
+    output, state = evaluate(query, key, value, state, expansion, chunk_size)
     output = xp.astype(output, value.dtype)
     return (output, state) if return_state else output
 
 
 def _full_attention(
-    xp: Any,
     query: Array,
     key: Array,
     value: Array,
@@ -119,7 +120,6 @@ def _full_attention(
 
 
 def _causal_attention(
-    xp: Any,
     query: Array,
     key: Array,
     value: Array,
@@ -128,9 +128,9 @@ def _causal_attention(
     chunk_size: int | None,
 ) -> tuple[Array, Moments]:
     """Earlier chunks come through the moments, the chunk itself through its scores."""
-    outputs: list[Array] = []
-    length = chunk_size or min(CAUSAL_CHUNK, tokens_at_once(state.sums))
-    for tokens in chunks(query.shape[-2], length):
+    xp, outputs = namespace(query=query), list[Array]()
+    longest = min(CAUSAL_CHUNK, tokens_at_once(state.sums))
+    for tokens in chunks(query.shape[-2], chunk_size, longest):
         rows, keys, values = (x[..., tokens, :] for x in (query, key, value))
         earlier = weighted_sums(xp, rows, state.weighted(expansion), expansion.order)
         kernel = causal_part(xp, expansion(rows @ xp.matrix_transpose(keys)))
@@ -138,6 +138,14 @@ def _causal_attention(
         outputs.append(divided(earlier + own))
         state = state.update(keys, values)
     return xp.concat(outputs, axis=-2), state
+
+
+def check_initial_state(state: object) -> None:
+    """Raise `TypeError` where the state is none that `return_state` gave."""
+    if not isinstance(state, Moments):
+        raise TypeError(
+            f"initial_state: expected Moments, as return_state gives, got {type(state).__name__}"
+        )
 
 
 def check_backend(backend: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,13 @@ from scipy import special
 
 from fastattn_lite._arrays import Array, check_count, check_real
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[Any]
 HIGHEST_ORDER = 60
 """The highest order that `order_for` tries."""
 LARGEST_RADIUS = 700.0
 """Beyond it exp(radius) is not a float64."""
+NEGLIGIBLE = 1e-30
+"""A trailing term of this relative size is far below round-off and moves no root."""
 MOST_EXCHANGES = 40
 """Remez's exchange needs about five; more only where round-off stops it."""
 
@@ -71,7 +74,10 @@ class Expansion:
         return _is_positive(self, self.radius if radius is None else radius)
 
     def max_error(self) -> float:
-        """Return the largest |f(x) - exp(x)| on [-radius, radius], found on a fine grid."""
+        """Return the largest |f(x) - exp(x)| on [-radius, radius], found on a fine grid.
+
+        Equation: eq-taylor-remainder (chapter expansion_truncation).
+        """
         scores = _scan(self)
         return float(np.max(np.abs(self(scores) - np.exp(scores))))
 
@@ -107,7 +113,9 @@ def taylor(order: int, *, radius: float = 1.0) -> Expansion:
     Source: FAST, arXiv 2402.07901 (orders 1 and 2).
     """
     order, radius = _checked(order, radius)
-    return Expansion(tuple(1 / math.factorial(power) for power in range(order + 1)), radius, "taylor")
+    return Expansion(
+        tuple(1 / math.factorial(power) for power in range(order + 1)), radius, "taylor"
+    )
 
 
 def chebyshev(order: int, *, radius: float = 1.0) -> Expansion:
@@ -208,10 +216,13 @@ def _turning_points(series: Floats, radius: float) -> Floats:
 
 def _real_roots(series: Floats) -> Floats:
     """Return the real roots of a Chebyshev series; a nearly real pair counts as real."""
-    trimmed = np.trim_zeros(series, "b")
-    if len(trimmed) < 2:
+    large = np.flatnonzero(np.abs(series) > NEGLIGIBLE * np.max(np.abs(series), initial=0))
+    if len(large) == 0 or large[-1] == 0:
         return np.zeros(0)
-    roots = np.polynomial.chebyshev.chebroots(trimmed)
+    return _nearly_real(np.polynomial.chebyshev.chebroots(series[: large[-1] + 1]))
+
+
+def _nearly_real(roots: Any) -> Floats:
     return np.sort(roots.real[np.abs(roots.imag) <= 1e-7 * (1 + np.abs(roots))])
 
 
@@ -246,14 +257,34 @@ def _oscillation(expansion: Expansion) -> float:
 @functools.lru_cache(maxsize=512)
 def _is_positive(expansion: Expansion, radius: float) -> bool:
     """Compare f with 0 at the ends and wherever f' = 0."""
-    coefficients = np.trim_zeros(np.array(expansion.coefficients), "b")
-    if len(coefficients) == 0:
-        return False
     if math.isinf(radius):
-        if len(coefficients) % 2 == 0 or coefficients[-1] < 0:
-            return False
-        radius = 1 + float(np.max(np.abs(coefficients[:-1] / coefficients[-1]), initial=0))
+        return _is_positive_everywhere(expansion)
     slope = np.polynomial.chebyshev.chebder(_to_chebyshev(expansion, radius))
     stationary = _real_roots(slope)
     inside = stationary[np.abs(stationary) < 1]
     return bool(np.min(expansion(radius * np.concatenate([[-1.0, 0.0, 1.0], inside]))) > 0)
+
+
+def _is_positive_everywhere(expansion: Expansion) -> bool:
+    """Compare f with 0 at both infinities, at 0 and wherever f' = 0.
+
+    The roots are found in t = x/c, with c such that the first and the last term are equally large
+    at t = 1: in x itself the last coefficient can be below 1e-300.
+    """
+    a = np.trim_zeros(np.array(expansion.coefficients), "b")
+    if len(a) == 0 or a[0] <= 0 or a[-1] < 0 or len(a) % 2 == 0:
+        return False
+    powers, log_c = np.arange(len(a)), (math.log(a[0]) - math.log(a[-1])) / max(1, len(a) - 1)
+    in_t = np.sign(a) * np.exp(np.log(np.abs(np.where(a == 0, 1, a))) + powers * log_c)
+    polynomial = np.polynomial.Polynomial(in_t / np.max(np.abs(in_t)))
+    stationary = _nearly_real(polynomial.deriv().roots())
+    return bool(np.min(polynomial(np.append(stationary, 0.0))) > 0)
+
+
+def check_expansion(expansion: object) -> None:
+    """Raise `TypeError` where a caller passed something else as an expansion."""
+    if not isinstance(expansion, Expansion):
+        raise TypeError(
+            "expansion: expected an Expansion, such as taylor(2) or minimax(2), "
+            f"got {type(expansion).__name__}"
+        )

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from array_api_compat import device
 
 from fastattn_lite._arrays import (
     Array,
+    can_write_in_place,
     check_count,
     check_memory,
     check_token_axes,
@@ -44,7 +46,9 @@ def multi_indices(dim: int, order: int) -> npt.NDArray[np.int64]:
     Chapter: kernel_factorization.
     """
     features = number_of_features(dim, order)
-    check_memory(f"the {features:,} multi-indices of dimension {dim}", features * dim, np.iinfo(np.int64))
+    check_memory(
+        f"the {features:,} multi-indices of dimension {dim}", features * dim, np.iinfo(np.int64)
+    )
     blocks = [np.zeros((1, dim), dtype=np.int64)]
     unit = np.eye(dim, dtype=np.int64)
     for degree in range(1, order + 1):
@@ -67,20 +71,36 @@ def monomial_features(x: Array, order: int) -> Array:
     check_token_axes(x=x)
     features = number_of_features(x.shape[-1], order)
     check_memory(f"{features:,} features", features * math.prod(x.shape[:-1]), xp.finfo(x.dtype))
-    return xp.matrix_transpose(features_by_token(xp, x, order))
+    return xp.matrix_transpose(xp.concat(features_by_degree(xp, x, order), axis=-2))
 
 
-def features_by_token(xp: Any, x: Array, order: int) -> Array:
-    """Return the monomials as (..., R, n): each is one contiguous row over the tokens."""
-    dim = x.shape[-1]
+def features_by_degree(xp: Any, x: Array, order: int) -> list[Array]:
+    """Return the monomials of degree 0, 1, ..., order, each as (..., monomials, n).
+
+    Tokens come last, so that a monomial is one contiguous row and a product of two rows is fast.
+    """
     variables = contiguous(xp, xp.matrix_transpose(x))
-    blocks = [xp.ones_like(variables[..., :1, :])]
-    for degree in range(1, order + 1):
-        starts = first_positions(dim, degree - 1)
-        below = blocks[-1]
-        products = [variables[..., i : i + 1, :] * below[..., starts[i] :, :] for i in range(dim)]
-        blocks.append(xp.concat(products, axis=-2))
-    return xp.concat(blocks, axis=-2)
+    blocks = [xp.ones_like(variables[..., :1, :]), variables]
+    for degree in range(2, order + 1):
+        blocks.append(_next_degree(xp, variables, blocks[-1], degree))
+    return blocks[: order + 1]
+
+
+def _next_degree(xp: Any, variables: Array, below: Array, degree: int) -> Array:
+    """Return x_1 times every monomial below, then x_2 times those without x_1, and so on."""
+    dim, tokens = variables.shape[-2:]
+    pairs = [
+        (variables[..., i : i + 1, :], below[..., first:, :])
+        for i, first in enumerate(first_positions(dim, degree - 1))
+    ]
+    if not can_write_in_place(variables):
+        return xp.concat([x_i * lower for x_i, lower in pairs], axis=-2)
+    shape = (*variables.shape[:-2], math.comb(dim + degree - 1, degree), tokens)
+    block, end = xp.empty(shape, dtype=variables.dtype, device=device(variables)), 0
+    for x_i, lower in pairs:
+        start, end = end, end + lower.shape[-2]
+        xp.multiply(x_i, lower, out=block[..., start:end, :])
+    return block
 
 
 def feature_weights(expansion: Expansion, dim: int) -> npt.NDArray[np.float64]:

@@ -8,7 +8,6 @@ column of the same product.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,16 +17,16 @@ from fastattn_lite._arrays import (
     Array,
     accumulation_dtype,
     broadcast_lead,
-    check_count,
     check_memory,
     check_token_axes,
+    chunks,
     namespace,
 )
 from fastattn_lite.expansion import Expansion
-from fastattn_lite.factorization import feature_weights, features_by_token, number_of_features
+from fastattn_lite.factorization import feature_weights, features_by_degree, number_of_features
 
-FEATURES_AT_ONCE = 2**22
-"""How many feature values a chunk of tokens may hold (16 MiB in float32)."""
+FEATURES_AT_ONCE = 2**21
+"""How many feature values a chunk of tokens may hold (8 MiB in float32)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +104,16 @@ class Moments:
         """
         xp = namespace(query=query, moments=self.sums)
         check_token_axes(query=query)
+        if query.shape[-1] != self.dim:
+            raise ValueError(
+                f"query: expected the dimension of the moments ({self.dim}), "
+                f"got {query.shape[-1]} (shape {tuple(query.shape)})"
+            )
+        broadcast_lead(query, self.sums, names="query, moments")
         weighted = self.weighted(expansion)
         outputs = [
             divided(weighted_sums(xp, query[..., tokens, :], weighted, expansion.order))
-            for tokens in chunks(query.shape[-2], chunk_size or tokens_at_once(weighted))
+            for tokens in chunks(query.shape[-2], chunk_size, tokens_at_once(weighted))
         ]
         return xp.concat(outputs, axis=-2)
 
@@ -127,12 +132,17 @@ class Moments:
 
     def _with_tokens(self, key: Array, value: Array, chunk_size: int | None) -> Moments:
         xp, sums = namespace(key=key), self.sums
-        for tokens in chunks(key.shape[-2], chunk_size or tokens_at_once(sums)):
-            features = features_by_token(xp, xp.astype(key[..., tokens, :], sums.dtype), self.order)
-            sums = sums + features @ with_one(xp, value[..., tokens, :], sums.dtype)
+        for tokens in chunks(key.shape[-2], chunk_size, tokens_at_once(sums)):
+            features = features_by_degree(
+                xp, xp.astype(key[..., tokens, :], sums.dtype), self.order
+            )
+            extended = with_one(xp, value[..., tokens, :], sums.dtype)
+            sums = sums + xp.concat([block @ extended for block in features], axis=-2)
         return replace(self, sums=sums)
 
     def _check_same_kind(self, other: Moments) -> None:
+        if not isinstance(other, Moments):
+            raise TypeError(f"moments: expected Moments, got {type(other).__name__}")
         namespace(self=self.sums, other=other.sums)
         if self._kind() != other._kind():
             raise ValueError(f"moments: expected {self._kind()}, got {other._kind()}")
@@ -147,8 +157,12 @@ class Moments:
 
 def weighted_sums(xp: Any, query: Array, weighted: Array, order: int) -> Array:
     """Return [F_i, G_i] = sum_a q_i^a (w_a M_a), shape (..., n, d_v + 1)."""
-    features = features_by_token(xp, xp.astype(query, weighted.dtype), order)
-    return xp.matrix_transpose(features) @ weighted
+    result, start = 0.0, 0
+    for block in features_by_degree(xp, xp.astype(query, weighted.dtype), order):
+        stop = start + block.shape[-2]
+        result = result + xp.matrix_transpose(block) @ weighted[..., start:stop, :]
+        start = stop
+    return result
 
 
 def divided(sums: Array) -> Array:
@@ -167,9 +181,3 @@ def tokens_at_once(sums: Array) -> int:
     """Return how many tokens a chunk takes, so that its features stay within bounds."""
     features_a_token = math.prod(sums.shape[:-1])
     return max(1, FEATURES_AT_ONCE // max(1, features_a_token))
-
-
-def chunks(tokens: int, size: int) -> Iterator[slice]:
-    """Yield the slices of at most `size` tokens; one empty slice where there is no token."""
-    for start in range(0, max(tokens, 1), check_count("chunk_size", size, least=1)):
-        yield slice(start, min(start + size, tokens))

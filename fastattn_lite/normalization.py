@@ -20,6 +20,7 @@ from fastattn_lite._arrays import (
     check_causal_lengths,
     check_query_and_key,
     check_real,
+    chunks,
     namespace,
 )
 from fastattn_lite.expansion import Expansion
@@ -130,12 +131,12 @@ def _ranges_by_row_block(
     xp: Any, query: Array, key: Array, is_causal: bool
 ) -> Iterator[tuple[float, float]]:
     """Yield the smallest and the largest score of each block of rows, among pairs that attend."""
-    for start in range(0, query.shape[-2], ROWS_AT_ONCE):
-        rows = query[..., start : start + ROWS_AT_ONCE, :]
-        seen = key[..., : start + ROWS_AT_ONCE, :] if is_causal else key
+    for block in chunks(query.shape[-2], None, ROWS_AT_ONCE):
+        rows = query[..., block, :]
+        seen = key[..., : block.stop, :] if is_causal else key
         scores = rows @ xp.matrix_transpose(xp.astype(seen, rows.dtype))
         if is_causal:
-            later = xp.tril(xp.ones_like(scores), k=start) == 0
+            later = xp.tril(xp.ones_like(scores), k=block.start) == 0
             scores = xp.where(later, scores[..., :1], scores)
         yield float(xp.min(scores)), float(xp.max(scores))
 

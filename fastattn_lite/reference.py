@@ -18,7 +18,7 @@ from fastattn_lite._arrays import (
     check_someone_to_attend_to,
     namespace,
 )
-from fastattn_lite.expansion import Expansion
+from fastattn_lite.expansion import Expansion, check_expansion
 
 
 def softmax_attention(
@@ -54,6 +54,7 @@ def kernel_attention(
     Equation: eq-kernel-attention (chapter intro).
     Source: FAST, arXiv 2402.07901.
     """
+    check_expansion(expansion)
     return _weighted_mean(query, key, value, expansion, is_causal, scale)
 
 
@@ -74,6 +75,8 @@ def attention_weights(
     """
     xp = namespace(query=query, key=key)
     check_query_and_key(query, key)
+    if expansion is not None:
+        check_expansion(expansion)
     if is_causal:
         check_causal_lengths(query, key)
     check_someone_to_attend_to(query, key)

@@ -1,0 +1,261 @@
+"""The command line: `python -m fastattn_lite bench|info|figures`."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import shlex
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastattn_lite import __version__, benchmark, machine
+from fastattn_lite.attention import BACKENDS
+from fastattn_lite.results import list_results, save_result
+
+QUICK = benchmark.Plan(tokens=16_384, race_tokens=(512, 1024, 2048, 4096), repeats=3)
+BAR = 24
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    given = parser().parse_args(arguments)
+    try:
+        return given.run(given)
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    top = argparse.ArgumentParser(prog="python -m fastattn_lite", description="Linear attention.")
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    _add_bench(commands)
+    info = commands.add_parser("info", help="versions, devices, backends, threads")
+    info.add_argument("--json", action="store_true", help="print JSON")
+    info.set_defaults(run=show_info)
+    figures = commands.add_parser("figures", help="list the figures, save stills of them")
+    figures.add_argument("names", nargs="*", metavar="NAME", help="figures to save (default: all)")
+    figures.add_argument("--save", type=Path, metavar="FOLDER", help="save stills here")
+    figures.add_argument("--format", choices=("png", "svg", "pdf"), default="png")
+    figures.set_defaults(run=show_figures)
+    return top
+
+
+def _add_bench(commands: Any) -> None:
+    bench = commands.add_parser(
+        "bench",
+        help="measure the fast form on this machine",
+        description="Measure fast attention (order 2, float32): time against plain matrix "
+        "products, peak memory, growth with n, and against torch's softmax attention. "
+        "Set OMP_NUM_THREADS before the call to choose the number of threads.",
+    )
+    plan = benchmark.Plan()
+    bench.add_argument("--quick", action="store_true", help="smaller sizes, without the goals")
+    bench.add_argument("--tokens", type=_count, help=f"n of the first parts ({plan.tokens})")
+    bench.add_argument("--race-tokens", type=_count, nargs="+", metavar="N", help="n of the race")
+    bench.add_argument("--repeats", type=_count, help=f"timed calls of each ({plan.repeats})")
+    bench.add_argument("--libraries", nargs="+", choices=machine.LIBRARIES, metavar="NAME")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="also store the result here")
+    bench.set_defaults(run=bench_and_print)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def bench_and_print(given: argparse.Namespace) -> int:
+    """Run the benchmark, print its tables, and store the result where asked."""
+    if given.json is not None:
+        check_target(given.json)
+    plan = plan_of(given)
+    print(machine_line())
+    measured = benchmark.run(plan, Progress(plan.steps()))
+    print(times_table(measured.samples), findings_table(measured.findings), sep="\n\n")
+    if given.json is not None:
+        print(f"\nstored in {save_result(record(measured, given), given.json)}")
+    return 0
+
+
+def plan_of(given: argparse.Namespace) -> benchmark.Plan:
+    """Return what to measure; says so where torch is not installed."""
+    plan = QUICK if given.quick else benchmark.Plan()
+    present = [name for name in machine.LIBRARIES if machine.installed(name)]
+    for name in given.libraries or ():
+        if name not in present:
+            raise ValueError(f"--libraries: {name} is not installed")
+    if "torch" not in present:
+        print("torch is not installed: only NumPy is measured, without the comparison to torch")
+    return benchmark.Plan(
+        tokens=given.tokens or plan.tokens,
+        race_tokens=tuple(sorted(set(given.race_tokens or plan.race_tokens))),
+        repeats=given.repeats or plan.repeats,
+        libraries=tuple(given.libraries or present),
+    )
+
+
+def check_target(path: Path) -> None:
+    """Raise `ValueError` where a result could not be stored, before anything is measured."""
+    if (
+        path.suffix != ".json"
+        or not path.stem.replace("_", "a").isalnum()
+        or not path.stem.islower()
+    ):
+        raise ValueError(f"--json: expected a name like cpu_order2.json, got {path.name!r}")
+    if not path.resolve().parent.is_dir():
+        raise ValueError(f"--json: the folder {path.parent} does not exist")
+
+
+def record(measured: benchmark.Measurements, given: argparse.Namespace) -> dict[str, Any]:
+    """Return the measurements as a stored result."""
+    options = {name: value for name, value in vars(given).items() if name not in {"run", "json"}}
+    words = [f"--{n.replace('_', '-')} {_words(v)}".strip() for n, v in options.items() if v]
+    return {
+        "schema_version": 1,
+        "name": given.json.stem,
+        "title": "Fast attention of order 2 on a CPU, float32",
+        "command": " ".join(["python -m fastattn_lite bench", *words, f"--json {given.json.name}"]),
+        "commit": machine.commit(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "device": machine.device(),
+        "versions": machine.versions(),
+        "samples": measured.samples,
+        "summary": {name: finding.entry() for name, finding in measured.findings.items()},
+    }
+
+
+def _words(value: Any) -> str:
+    if value is True:
+        return ""
+    return shlex.join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def machine_line() -> str:
+    """Return one line on the machine and its threads."""
+    here = machine.device()
+    threads = ", ".join(f"{name} {count}" for name, count in here["threads"].items())
+    return f"{here['processor']}, {here['cores']} cores; threads: {threads}"
+
+
+def times_table(samples: list[dict[str, Any]]) -> str:
+    """Return the measured times, one line a series."""
+    lines = [f"{'library':8}{'form':8}{'d':>4}{'n':>9}{'median':>11}{'spread':>8}  what"]
+    for sample in samples:
+        if sample["unit"] == "s":
+            form = "causal" if sample["is_causal"] else "full"
+            middle = statistics.median(sample["values"])
+            spread = (max(sample["values"]) - min(sample["values"])) / middle
+            lines.append(
+                f"{sample['library']:8}{form:8}{sample['dim']:4}{sample['tokens']:9,}"
+                f"{1000 * middle:8,.1f} ms{spread:8.0%}  {sample['what']}"
+            )
+    return "\n".join(lines)
+
+
+def findings_table(findings: dict[str, benchmark.Finding]) -> str:
+    """Return what follows from the times, with each goal and whether it is met."""
+    verdicts = {True: "met", False: "NOT MET", None: ""}
+    width = max(len(finding.text) for finding in findings.values())
+    lines: list[str] = []
+    for finding in findings.values():
+        value = "none" if finding.value is None else f"{finding.value:,.4g}"
+        unit = "" if finding.unit == "1" else finding.unit
+        goal = "" if finding.goal is None else f"goal {finding.goal_is} {finding.goal:,g}: "
+        line = f"{finding.text:{width}}  {value:>7} {unit:7}{goal}{verdicts[finding.met]}"
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+class Progress:
+    """A bar on the terminal; nothing where the error stream is no terminal."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.done = 0
+
+    def __call__(self, text: str) -> None:
+        """Show the step that starts now."""
+        self.done += 1
+        if sys.stderr.isatty():
+            filled = BAR * self.done // self.steps
+            bar = f"[{'#' * filled}{'.' * (BAR - filled)}] {self.done}/{self.steps} {text}"
+            end = "\n" if self.done == self.steps else ""
+            print(f"\r\x1b[K{bar}", end=end, file=sys.stderr, flush=True)
+
+
+def show_info(given: argparse.Namespace) -> int:
+    """Print versions, devices, backends and threads."""
+    here: dict[str, Any] = {
+        "fastattn_lite": __version__,
+        "commit": machine.commit(),
+        "versions": machine.versions(),
+        "device": machine.device(),
+        "accelerators": machine.accelerators(),
+        "backends": list(BACKENDS),
+        "results": list_results(),
+    }
+    if given.json:
+        print(json.dumps(here, indent=1))
+        return 0
+    for name, value in here.items():
+        print(f"{name:14}{_sentence(value)}")
+    return 0
+
+
+def _sentence(value: Any) -> str:
+    if isinstance(value, dict):
+        members: dict[str, Any] = value
+        return ", ".join(f"{name} {_sentence(member)}" for name, member in members.items())
+    return (", ".join(value) or "none") if isinstance(value, list) else str(value)
+
+
+def show_figures(given: argparse.Namespace) -> int:
+    """List the figures, or save a still of each as it starts."""
+    known = known_figures()
+    for name in given.names:
+        if name not in known:
+            raise ValueError(f"NAME: expected one of {', '.join(known)}, got {name!r}")
+    if given.save is None and given.names:
+        raise ValueError("--save FOLDER: expected with the names of figures")
+    for name in given.names or known:
+        if given.save is None:
+            print(f"{name:18}{(known[name].__doc__ or '').splitlines()[0]}")
+        else:
+            print(save_still(name, known[name], given.save, given.format))
+    return 0
+
+
+def known_figures() -> dict[str, Callable[[], Any]]:
+    """Return every figure that needs no argument, by name; quizzes have no still."""
+    try:
+        from fastattn_lite import figures
+    except ModuleNotFoundError as error:
+        raise RuntimeError(
+            f"the figures need {error.name}: pip install 'fastattn_lite[figures]'"
+        ) from error
+    members: dict[str, Any] = {name: getattr(figures, name) for name in figures.__all__}
+    left_out = {figures.Figure, figures.Quiz}
+    return {
+        name: member
+        for name, member in members.items()
+        if isinstance(member, type) and member not in left_out
+    }
+
+
+def save_still(name: str, figure: Callable[[], Any], folder: Path, kind: str) -> Path:
+    """Write the still of a figure as it starts, and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.{kind}"
+    figure().still().savefig(path)
+    return path
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

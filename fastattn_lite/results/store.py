@@ -1,0 +1,47 @@
+"""Read and write stored results, each checked on its way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fastattn_lite.results.validation import SCHEMA, validate_result
+
+FOLDER = Path(__file__).parent
+
+
+def list_results() -> list[str]:
+    """Return the names of the results that come with the package.
+
+    Chapter: complexity_scaling.
+    """
+    return sorted(path.stem for path in FOLDER.glob("*.json") if path != SCHEMA)
+
+
+def load_result(name: str) -> dict[str, Any]:
+    """Return a stored result by its name.
+
+    Raises `ValueError` where there is none of that name, or where it does not fit the schema.
+    Chapter: complexity_scaling.
+    """
+    if name not in list_results():
+        raise ValueError(f"name: expected one of {list_results()}, got {name!r}")
+    data = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    validate_result(data)
+    return data
+
+
+def save_result(data: dict[str, Any], path: str | Path) -> Path:
+    """Write a result to a JSON file named after it, and return its path.
+
+    Raises `ValueError`, and writes nothing, where the data do not fit the schema or the file is
+    not called after the result.
+    Chapter: complexity_scaling.
+    """
+    validate_result(data)
+    path = Path(path)
+    if path.name != f"{data['name']}.json":
+        raise ValueError(f"path: expected a file named {data['name']}.json, got {path.name!r}")
+    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    return path
