@@ -1,8 +1,5 @@
 """The figure CausalLeak: change one token and see which outputs of causal attention move."""
 
-# matplotlib's own annotations leave keyword arguments open.
-# pyright: reportUnknownMemberType=false
-
 from __future__ import annotations
 
 from typing import Any

@@ -1,8 +1,5 @@
 """The figure ErrorVersusOrder: the measured error of attention under the bound of each family."""
 
-# matplotlib's own annotations leave keyword arguments open.
-# pyright: reportUnknownMemberType=false
-
 from __future__ import annotations
 
 from typing import Any

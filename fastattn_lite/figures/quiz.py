@@ -1,8 +1,5 @@
 """The quiz of a chapter, which marks its answers on the page itself."""
 
-# matplotlib's own annotations leave keyword arguments open.
-# pyright: reportUnknownMemberType=false
-
 from __future__ import annotations
 
 import textwrap

@@ -1,0 +1,19 @@
+"""Interactive figures: live in JupyterLab and Colab, alive on the built page without a kernel."""
+
+from fastattn_lite.figures.base import Figure
+from fastattn_lite.figures.causal_leak import CausalLeak
+from fastattn_lite.figures.cost_race import CostRace
+from fastattn_lite.figures.error_versus_order import ErrorVersusOrder
+from fastattn_lite.figures.quiz import Quiz
+from fastattn_lite.figures.style import plot_style
+from fastattn_lite.figures.truncation_error import TruncationError
+
+__all__ = [
+    "CausalLeak",
+    "CostRace",
+    "ErrorVersusOrder",
+    "Figure",
+    "Quiz",
+    "TruncationError",
+    "plot_style",
+]

@@ -1,0 +1,9 @@
+// The script of the built pages: every figure, and the host that needs no kernel.
+import { host } from "./host.js";
+import CausalLeak from "./figures/CausalLeak.js";
+import CostRace from "./figures/CostRace.js";
+import ErrorVersusOrder from "./figures/ErrorVersusOrder.js";
+import Quiz from "./figures/Quiz.js";
+import TruncationError from "./figures/TruncationError.js";
+
+host({ CausalLeak, CostRace, ErrorVersusOrder, Quiz, TruncationError });
