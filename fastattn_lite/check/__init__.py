@@ -1,0 +1,29 @@
+"""Mark a reader's exercise, and show that two forms of a formula agree.
+
+Every `check_*` function of an exercise takes the reader's own function, tries it on several
+inputs and returns a `CheckResult`: a verdict and a hint. It never raises on a wrong answer, and
+no hint gives the solution away. One module a chapter, over `marking`.
+"""
+
+from fastattn_lite.check.expansion_truncation import (
+    check_best_shift,
+    check_features_needed,
+    check_fitted_expansion,
+    check_truncated_exp,
+    check_weight_distance,
+)
+from fastattn_lite.check.intro import check_crossover, check_order_one_attention
+from fastattn_lite.check.marking import CheckResult, check_equal, show_source
+
+__all__ = [
+    "CheckResult",
+    "check_best_shift",
+    "check_crossover",
+    "check_equal",
+    "check_features_needed",
+    "check_fitted_expansion",
+    "check_order_one_attention",
+    "check_truncated_exp",
+    "check_weight_distance",
+    "show_source",
+]
