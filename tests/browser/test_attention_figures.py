@@ -5,17 +5,14 @@ from __future__ import annotations
 import html
 import json
 import statistics
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 
+from browser.stage import REDRAWS, Stage, sentence, state
 from fastattn_lite.figures import CausalLeak, ErrorVersusOrder, Quiz
-from fastattn_lite.figures.base import DIST
-from tools.browser import ARGUMENTS, executable
 
 pytestmark = pytest.mark.browser
 
@@ -51,66 +48,6 @@ SAMPLE = [
 SAMPLE_QUIZ = (
     f'<fastattn-figure name="Quiz" state="{html.escape(json.dumps({"questions": SAMPLE}))}">'
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=executable(), args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-class Stage:
-    """A page on file:// that holds one figure; fails on script errors and foreign requests."""
-
-    def __init__(self, browser: Browser, folder: Path) -> None:
-        self.browser, self.folder, self.problems = browser, folder, list[str]()
-
-    def show(self, body: Any, *, address: str = "", width: int = 800, **options: Any) -> Page:
-        """Open the figure (or plain HTML) and wait until it is drawn."""
-        body = body if isinstance(body, str) else body._repr_html_()
-        file = self.folder / "page.html"
-        file.write_text(
-            '<!doctype html><html lang="en"><meta charset="utf-8"><title>page</title>'
-            '<meta name="viewport" content="width=device-width">'
-            f'<link rel="stylesheet" href="{(DIST / "figures.css").as_uri()}">'
-            f'<body>{body}<script defer src="{(DIST / "page.js").as_uri()}"></script>',
-            encoding="utf-8",
-        )
-        viewport = {"width": width, "height": 900}
-        page = self.browser.new_context(viewport=viewport, **options).new_page()
-        page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.on("console", self._hear)
-        page.on("request", self._follow)
-        page.goto(file.as_uri() + address)
-        page.wait_for_selector(".fastattn-sentence:not(:empty)")
-        return page
-
-    def _hear(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
-            self.problems.append(message.text)
-
-    def _follow(self, request: Any) -> None:
-        if not request.url.startswith(("file:", "data:", "blob:")):
-            self.problems.append(request.url)
-
-
-@pytest.fixture
-def stage(browser: Browser, tmp_path: Path) -> Iterator[Stage]:
-    stage = Stage(browser, tmp_path)
-    yield stage
-    assert stage.problems == []
-    for context in browser.contexts:
-        context.close()
-
-
-def sentence(page: Page) -> str:
-    return page.locator(".fastattn-sentence").inner_text()
-
-
-def state(page: Page, name: str) -> Any:
-    return page.evaluate(f"document.querySelector('fastattn-figure').model.get('{name}')")
 
 
 def own_data() -> ErrorVersusOrder:
@@ -247,22 +184,7 @@ def test_a_link_carries_the_state(stage: Stage) -> None:
 @pytest.mark.parametrize("figure", [ErrorVersusOrder(), CausalLeak()], ids=repr)
 def test_redraw_within_a_frame(stage: Stage, figure: Any) -> None:
     page = stage.show(figure)
-    times = page.evaluate(
-        """async () => {
-            const times = [];
-            const note = (event) => times.push(event.detail.milliseconds);
-            addEventListener("fastattn-redraw", note, true);
-            const inputs = [...document.querySelectorAll("input[type=range]")];
-            for (let step = 0; step < 60; step += 1) {
-                const input = inputs[step % inputs.length];
-                input.value = Number(input.value) + (step % 8 < 4 ? 1 : -1);
-                input.dispatchEvent(new Event("input"));
-                await new Promise(requestAnimationFrame);
-                await new Promise(requestAnimationFrame);
-            }
-            return times;
-        }"""
-    )
+    times = page.evaluate(REDRAWS)
     assert len(times) > 30
     print(f"{type(figure).__name__}: median redraw {statistics.median(times):.2f} ms")
     assert statistics.median(times) < 16

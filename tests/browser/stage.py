@@ -1,0 +1,119 @@
+"""What the browser tests share: a page that holds figures, and what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page
+
+from fastattn_lite.figures.base import DIST
+
+OWN = ("file:", "data:", "blob:")
+
+
+class Stage:
+    """A page on file:// that holds figures; fails on script errors and foreign requests."""
+
+    def __init__(self, browser: Browser, folder: Path) -> None:
+        self.browser, self.folder, self.problems = browser, folder, list[str]()
+
+    def show(self, body: Any, *, address: str = "", width: int = 800, **options: Any) -> Page:
+        """Open the figure (or plain HTML) and wait until it is drawn."""
+        file = self.write(body)
+        page = self.open(file.as_uri() + address, width=width, **options)
+        page.wait_for_selector(".fastattn-sentence:not(:empty)")
+        return page
+
+    def write(self, body: Any) -> Path:
+        """Write the page that `show` opens."""
+        body = body if isinstance(body, str) else body._repr_html_()
+        file = self.folder / "page.html"
+        file.write_text(
+            '<!doctype html><html lang="en"><meta charset="utf-8"><title>page</title>'
+            '<meta name="viewport" content="width=device-width">'
+            f'<link rel="stylesheet" href="{(DIST / "figures.css").as_uri()}">'
+            f'<body>{body}<script defer src="{(DIST / "page.js").as_uri()}"></script>',
+            encoding="utf-8",
+        )
+        return file
+
+    def open(
+        self,
+        address: str,
+        *,
+        width: int = 800,
+        own: tuple[str, ...] = OWN,
+        script: str = "",
+        **options: Any,
+    ) -> Page:
+        """Open an address; requests that do not begin with one of `own` fail and are noted."""
+        context = self.browser.new_context(viewport={"width": width, "height": 900}, **options)
+        context.route(lambda url: not url.startswith(own), lambda route: route.abort())
+        page = context.new_page()
+        page.add_init_script(script or ";")
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("console", self._hear)
+        page.on("requestfailed", lambda request: self.problems.append(f"failed: {request.url}"))
+        page.on("response", self._check)
+        page.goto(address)
+        return page
+
+    def _hear(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.problems.append(message.text)
+
+    def _check(self, response: Any) -> None:
+        if response.status >= 400:
+            self.problems.append(f"{response.status}: {response.url}")
+
+    def close(self) -> None:
+        """Close every page."""
+        for context in self.browser.contexts:
+            context.close()
+
+
+def sentence(page: Page) -> str:
+    """Return what the first figure of the page says now."""
+    return page.locator(".fastattn-sentence").first.inner_text()
+
+
+def state(page: Page, name: str, place: int = 0) -> Any:
+    """Return a parameter of the figure at that place on the page."""
+    figure = f"document.querySelectorAll('fastattn-figure')[{place}]"
+    return page.evaluate(f"{figure}.model.get('{name}')")
+
+
+def drag(page: Page, start: tuple[float, float], end: tuple[float, float], steps: int = 5) -> None:
+    """Drag a finger over the page (the context must have touch), from place to place."""
+    session = page.context.new_cdp_session(page)
+
+    def send(kind: str, *points: tuple[float, float]) -> None:
+        touches = [{"x": x, "y": y} for x, y in points]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+
+    send("touchStart", start)
+    for step in range(1, steps + 1):
+        part = step / steps
+        send(
+            "touchMove",
+            (start[0] + part * (end[0] - start[0]), start[1] + part * (end[1] - start[1])),
+        )
+    send("touchEnd")
+
+
+REDRAWS = """async () => {
+    const times = [];
+    const note = (event) => times.push(event.detail.milliseconds);
+    addEventListener("fastattn-redraw", note, true);
+    const inputs = [...document.querySelectorAll("input[type=range]")];
+    for (let step = 0; step < 60; step += 1) {
+        const input = inputs[step % inputs.length];
+        input.value = Number(input.value) + (step % 8 < 4 ? 1 : -1);
+        input.dispatchEvent(new Event("input"));
+        await new Promise(requestAnimationFrame);
+        await new Promise(requestAnimationFrame);
+    }
+    return times;
+}"""
+"""Moves the sliders of a page and returns how long each redraw took, in milliseconds."""
