@@ -117,3 +117,17 @@ REDRAWS = """async () => {
     return times;
 }"""
 """Moves the sliders of a page and returns how long each redraw took, in milliseconds."""
+
+_MOVE = """async (states) => {
+    const figure = document.querySelector("fastattn-figure");
+    const found = [];
+    for (const state of states) {
+        for (const [name, value] of Object.entries(state)) figure.model.set(name, value);
+        await new Promise(requestAnimationFrame);
+        found.push(WHAT);
+    }
+    return found;
+}"""
+SENTENCES = _MOVE.replace("WHAT", 'figure.querySelector(".fastattn-sentence").textContent')
+HEIGHTS = _MOVE.replace("WHAT", "figure.offsetHeight")
+"""Put the first figure into one state after another; return what it says, or its heights."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from browser.stage import REDRAWS, Stage, sentence, state
+from browser.stage import HEIGHTS, REDRAWS, Stage, sentence, state
 from fastattn_lite.figures import CausalLeak, ErrorVersusOrder, Quiz
 
 pytestmark = pytest.mark.browser
@@ -179,6 +179,19 @@ def test_a_link_carries_the_state(stage: Stage) -> None:
     assert state(page, "normalization") == "max"
     page.get_by_role("button", name="Reset").click()
     assert state(page, "position") == 12
+
+
+@pytest.mark.parametrize("figure", [ErrorVersusOrder, CausalLeak])
+def test_the_figure_keeps_its_height(stage: Stage, figure: Any) -> None:
+    page = stage.show(figure())
+    states = [
+        figure(normalization=normalization, seed=seed).state() | {"radius": radius}
+        for normalization in ("none", "unit", "center+unit", "max")
+        for seed, radius in ((0, 0.25), (7, 8))
+    ]
+    for width in (420, 560, 800, 1600):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert len(set(page.evaluate(HEIGHTS, states))) == 1, width
 
 
 @pytest.mark.parametrize("figure", [ErrorVersusOrder(), CausalLeak()], ids=repr)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from browser.stage import REDRAWS, Stage, drag, sentence, state
+from browser.stage import HEIGHTS, REDRAWS, SENTENCES, Stage, drag, sentence, state
 from fastattn_lite.figures import CostRace, TruncationError
 from fastattn_lite.figures.parameters import specs
 
@@ -38,17 +38,6 @@ WIDTHS_AND_THEMES = list(itertools.product((375, 800, 1600), ("light", "dark")))
 
 ROUND_OFF = re.compile(r"[\d.]+ × 10⁻¹[²³⁴⁵⁶]")
 
-MOVE = """async (states) => {
-    const figure = document.querySelector("fastattn-figure");
-    const texts = [];
-    for (const state of states) {
-        for (const [name, value] of Object.entries(state)) figure.model.set(name, value);
-        await new Promise(requestAnimationFrame);
-        texts.push(figure.querySelector(".fastattn-sentence").textContent);
-    }
-    return texts;
-}"""
-TEXT, HEIGHT = '.querySelector(".fastattn-sentence").textContent', ".offsetHeight"
 COLORS = """() => [".fastattn", ".fastattn-tick", ".fastattn-line"].map((name) => {
     const style = getComputedStyle(document.querySelector(name));
     return [style.backgroundColor, style.color, style.fill, style.stroke].join();
@@ -85,7 +74,7 @@ def plot_box(page: Page) -> Any:
 def test_the_page_says_what_python_says(stage: Stage, figures: list[Any]) -> None:
     page = stage.show(figures[-1])
     assert sentence(page) == figures[-1].summary()
-    texts = page.evaluate(MOVE, [figure.state() for figure in figures])
+    texts = page.evaluate(SENTENCES, [figure.state() for figure in figures])
     assert [known(text) for text in texts] == [known(figure.summary()) for figure in figures]
 
 
@@ -127,7 +116,7 @@ def test_the_figure_keeps_its_height(stage: Stage, figures: list[Any]) -> None:
     states = [figure.state() for figure in figures[::3]]
     for width in (375, 560, 720, 1600):
         page.set_viewport_size({"width": width, "height": 900})
-        assert len(set(page.evaluate(MOVE.replace(TEXT, HEIGHT), states))) == 1, width
+        assert len(set(page.evaluate(HEIGHTS, states))) == 1, width
 
 
 KEYS = [
@@ -250,7 +239,7 @@ def test_reset_brings_back_the_state_of_the_page(stage: Stage, figure: Any) -> N
 )
 def test_a_copied_link_opens_the_same_state(stage: Stage, figure: Any) -> None:
     page = stage.show(type(figure)())
-    page.evaluate(MOVE, [figure.state()])
+    page.evaluate(SENTENCES, [figure.state()])
     button(page, "Copy link").click()
     expect(page.locator(".fastattn-copied")).to_have_count(1)
     link = page.url

@@ -7,7 +7,8 @@ import { formatNumber } from "./format.js";
 export function slider(spec, label, onChange) {
   const grid = gridOf(spec);
   const id = uniqueId("slider");
-  const output = element("output", { for: id, class: "fastattn-value" });
+  // Not live: a screen reader hears the value from the slider itself.
+  const output = element("output", { for: id, class: "fastattn-value", "aria-live": "off" });
   const input = element("input", {
     id, type: "range", min: 0, max: grid.length - 1, step: 1,
     oninput: () => onChange(grid[Number(input.value)]),

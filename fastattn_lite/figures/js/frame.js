@@ -43,7 +43,7 @@ class Frame {
     this.live = element("p", { class: "fastattn-live", role: "status", "aria-live": "polite" });
     const id = uniqueId("title");
     this.title = element("div", { class: "fastattn-title", id }, [this.say("title")]);
-    this.node = element("section", { class: "fastattn", "aria-labelledby": id });
+    this.node = element("section", { class: "fastattn", "data-figure": name, "aria-labelledby": id });
     // JupyterLab would take the keys for its own shortcuts.
     this.node.addEventListener("keydown", (event) => event.stopPropagation());
   }
