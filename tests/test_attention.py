@@ -54,6 +54,15 @@ def test_order_means_taylor(is_causal):
 
 
 @pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("scale", [-1.3, -0.25, 0, 0.7, 1e-320, np.float32(0.5), torch.tensor(2.0)])
+def test_a_scale_of_any_sign_and_zero(scale, is_causal):
+    inputs = draw()
+    options = {"is_causal": is_causal, "scale": scale}
+    expected = kernel_attention(*inputs, expansion=taylor(2), **options)
+    assert worst(fast_attention(*inputs, chunk_size=4, **options), expected) < 1e-12
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
 def test_fast_attention_agrees_with_the_definition_in_high_precision(is_causal):
     query, key, value = draw(dim=4)
     coefficients = taylor(4).coefficients[::-1]
@@ -203,6 +212,17 @@ def test_low_precision_is_at_most_twice_as_wrong_as_the_plain_formula(dtype, is_
     plain = (kernel @ low[2]) / kernel.sum(-1, keepdim=True)
     floor = float(torch.finfo(dtype).eps) * float(exact.abs().max())
     assert worst(result.double(), exact) <= 2 * worst(plain.double(), exact) + floor
+
+
+def test_norms_of_half_precision_are_taken_in_float32():
+    inputs = [torch.from_numpy(x).to(torch.bfloat16) for x in draw(dim=16)]
+    result, state = fast_attention(*inputs, normalization="unit", return_state=True)
+    exact, exact_state = fast_attention(
+        *[x.double() for x in inputs], normalization="unit", return_state=True
+    )
+    assert result.dtype == torch.bfloat16
+    assert worst(result.double(), exact) < 4e-3
+    assert worst(state.sums, exact_state.sums) < 1e-5
 
 
 @pytest.mark.parametrize("is_causal", [False, True])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from fastattn_lite import (
     multi_indices,
     taylor,
 )
+from fastattn_lite.moments import FEATURES_AT_ONCE
 
 
 @pytest.mark.equation("eq-moments")
@@ -78,6 +80,28 @@ def test_no_token_is_the_neutral_element():
     nothing = Moments.accumulate(key[:0], value[:0], order=2)
     assert np.all(nothing.sums == 0)
     assert np.all((moments + nothing).sums == moments.sums)
+
+
+def test_moments_never_change_once_made():
+    _, key, value = draw()
+    moments = Moments.accumulate(key, value, order=2)
+    before = moments.sums.copy()
+    moments.update(key, value)
+    _ = moments + moments
+    moments.evaluate(key, taylor(2))
+    assert np.array_equal(moments.sums, before)
+
+
+def test_the_memory_beyond_the_result_is_bounded():
+    key = np.ones((64, 2048, 8), dtype=np.float32)
+    assert Moments.accumulate(key[:, :1], key[:, :1], order=2).sums.nbytes < 2**18
+    tracemalloc.start()
+    try:
+        Moments.accumulate(key, key, order=2)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * 4 * FEATURES_AT_ONCE
 
 
 def test_half_precision_is_summed_in_float32():

@@ -78,9 +78,10 @@ def test_a_statistic_over_all_tokens_is_refused_where_it_would_leak(normalizatio
         fast_attention(query, key, value, is_causal=True, normalization=normalization)
     with pytest.raises(ValueError, match="normalization"):
         normalize(query, key, normalization, is_causal=True)
-    _, state = fast_attention(query, key, value, return_state=True)
-    with pytest.raises(ValueError, match="normalization"):
-        fast_attention(query, key, value, initial_state=state, normalization=normalization)
+    options = {"normalization": normalization, "scale": 0.5}
+    _, state = fast_attention(query, key, value, return_state=True, **options)
+    with pytest.raises(ValueError, match=r"normalization: .* all tokens"):
+        fast_attention(query, key, value, initial_state=state, **options)
 
 
 @pytest.mark.parametrize("normalization", OVER_ALL_TOKENS)
@@ -108,6 +109,14 @@ def test_check_scores_reports_the_range_that_occurs(is_causal, name):
     assert (report.smallest, report.largest) == pytest.approx((seen.min(), seen.max()))
     assert not report.inside
     assert "NOT inside [-1, 1]" in str(report)
+
+
+@pytest.mark.parametrize("later", [1, 255, 256, 400])
+def test_check_scores_looks_at_no_later_token(later):
+    query, key = np.ones((600, 1)), np.zeros((600, 1))
+    key[later], query[later:] = 5.0, 0.0
+    report = check_scores(query, key, expansion=taylor(2), is_causal=True)
+    assert (report.smallest, report.largest) == (0.0, 0.0)
 
 
 def test_check_scores_says_when_the_bound_holds():

@@ -79,6 +79,15 @@ def test_large_scores_do_not_overflow():
     assert np.all(np.isfinite(softmax_attention(1e4 * query, key, value)))
 
 
+def test_a_large_score_of_a_later_token_changes_no_row():
+    query, key, value = draw()
+    query[:, 0] = 1.0
+    before = softmax_attention(query, key, value, is_causal=True)
+    key[-1] = [1e4, 0.0, 0.0]
+    after = softmax_attention(query, key, value, is_causal=True)
+    assert worst(after[:-1], before[:-1]) < 1e-14
+
+
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_every_library_gives_the_same(name):
     inputs = draw(lead=(2,))
