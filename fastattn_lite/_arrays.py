@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -168,8 +169,20 @@ def contiguous(xp: Any, x: Array) -> Array:
 
 
 def can_write_in_place(x: Array) -> bool:
-    """Say whether results may be written with `out=`: not where gradients are recorded."""
-    return is_numpy_array(x) or (is_torch_array(x) and not x.requires_grad)
+    """Say whether results may be written with `out=`.
+
+    Not where torch records gradients, compiles, or transforms functions (vmap, jvp, ...).
+    """
+    if not is_torch_array(x):
+        return is_numpy_array(x)
+    import torch
+
+    if torch.compiler.is_compiling():
+        return False
+    functorch: Any = sys.modules["torch._C"]._functorch  # torch has no public word for it
+    is_transformed = functorch.peek_interpreter_stack() is not None
+    has_tangent = torch.autograd.forward_ad.unpack_dual(x).tangent is not None
+    return not (x.requires_grad or is_transformed or has_tangent)
 
 
 def chunks(tokens: int, chunk_size: int | None, default: int) -> Iterator[slice]:

@@ -198,6 +198,51 @@ def test_torch_gradients_are_those_of_the_direct_sum(is_causal):
         assert worst(left.grad, right.grad) < 1e-12
 
 
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_torch_transforms_agree_with_the_direct_sum(is_causal):
+    batch = [torch.from_numpy(x) for x in draw(lead=(3,))]
+    inputs, tangents = [tuple(x[i] for x in batch) for i in (0, 1)]
+
+    def fast(*tokens):
+        return fast_attention(*tokens, is_causal=is_causal, chunk_size=4)
+
+    def direct(*tokens):
+        return kernel_attention(*tokens, expansion=taylor(2), is_causal=is_causal)
+
+    assert worst(torch.func.vmap(fast)(*batch), direct(*batch)) < 1e-12
+    shared = torch.func.vmap(fast, (0, None, None))(batch[0], *inputs[1:])
+    assert worst(shared, direct(batch[0], *inputs[1:])) < 1e-12
+    for left, right in zip(
+        torch.func.jvp(fast, inputs, tangents),
+        torch.func.jvp(direct, inputs, tangents),
+        strict=True,
+    ):
+        assert worst(left, right) < 1e-12
+    with torch.autograd.forward_ad.dual_level():
+        dual = [
+            torch.autograd.forward_ad.make_dual(*pair)
+            for pair in zip(inputs, tangents, strict=True)
+        ]
+        left, right = (
+            torch.autograd.forward_ad.unpack_dual(f(*dual)).tangent for f in (fast, direct)
+        )
+    assert worst(left, right) < 1e-12
+
+
+def test_gradients_pass_through_a_stream():
+    stream = [torch.from_numpy(x).requires_grad_() for x in draw(lead=(2,))]
+    direct = [x.detach().clone().requires_grad_() for x in stream]
+    state, outputs = None, []
+    for token in range(11):
+        one = (x[:, token : token + 1] for x in stream)
+        output, state = fast_attention(*one, is_causal=True, return_state=True, initial_state=state)
+        outputs.append(output)
+    torch.cat(outputs, dim=1).square().sum().backward()
+    kernel_attention(*direct, expansion=taylor(2), is_causal=True).square().sum().backward()
+    for left, right in zip(stream, direct, strict=True):
+        assert worst(left.grad, right.grad) < 1e-12
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_low_precision_is_at_most_twice_as_wrong_as_the_plain_formula(dtype, is_causal):
