@@ -1,0 +1,389 @@
+"""The tests would notice: small wrong versions of the package, each of which must fail a test."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import multiprocessing
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.pool import Pool
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "fastattn_lite"
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "figures", "check", "node_modules")
+SLOW_IMPORTS = ["array_api_strict", "hypothesis", "mpmath", "pytest", "scipy.special", "torch"]
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A wrong version: in `module`, the only `right` becomes `wrong`; `test` must notice."""
+
+    name: str
+    module: str
+    right: str
+    wrong: str
+    test: str
+
+
+DIRECT_SUM = "test_attention.py::test_order_means_taylor"
+STREAM = "test_attention.py::test_a_stream_of_single_tokens_is_the_whole"
+REFERENCE = "test_reference.py::test_softmax_attention_is_its_definition"
+MULTI_INDICES = (
+    "test_factorization.py::test_multi_indices_are_all_of_them_in_graded_lexicographic_order"
+)
+WEIGHTS = "test_factorization.py::test_weights_are_multinomial_and_may_be_negative"
+FIGURES_OF_THE_BOOK = "test_expansion.py::test_output_bound_has_the_published_figures_of_the_book"
+CHUNKS = "test_moments.py::test_chunks_and_updates_give_the_same"
+REFUSED = "test_normalization.py::test_a_statistic_over_all_tokens_is_refused_where_it_would_leak"
+BAD_MOMENTS = "test_moments.py::test_bad_input_names_the_argument"
+
+BUGS = [
+    # Step 1: the polynomial and its bounds.
+    Bug(
+        "Taylor without 1/l!",
+        "expansion.py",
+        "1 / math.factorial(power) for power",
+        "1.0 for power",
+        "test_expansion.py::test_taylor_has_the_coefficients_one_over_factorial",
+    ),
+    Bug(
+        "Chebyshev without halving c_0",
+        "expansion.py",
+        "series[0] /= 2",
+        "series[0] /= 1",
+        "test_expansion.py::test_chebyshev_is_the_truncated_series",
+    ),
+    Bug(
+        "minimax that never exchanges its points",
+        "expansion.py",
+        "MOST_EXCHANGES = 40",
+        "MOST_EXCHANGES = 0",
+        "test_expansion.py::test_minimax_touches_its_error_level_in_turn",
+    ),
+    Bug(
+        "minimax of the absolute error",
+        "expansion.py",
+        "basis * np.exp(-radius * points)[:, None], signs])",
+        "basis * np.exp(-radius * points)[:, None], signs * np.exp(-radius * points)])",
+        "test_expansion.py::test_minimax_touches_its_error_level_in_turn",
+    ),
+    Bug(
+        "oscillation from the maximum alone",
+        "expansion.py",
+        "np.ptp(expansion.log_ratio(_scan(expansion)))",
+        "np.max(expansion.log_ratio(_scan(expansion)))",
+        FIGURES_OF_THE_BOOK,
+    ),
+    Bug(
+        "tanh(osc/2)",
+        "expansion.py",
+        "self.oscillation() / 4",
+        "self.oscillation() / 2",
+        FIGURES_OF_THE_BOOK,
+    ),
+    Bug(
+        "derivative off by one",
+        "expansion.py",
+        "power * self.coefficients[power] for",
+        "power * self.coefficients[power - 1] for",
+        "test_expansion.py::test_derivative_lowers_the_order_and_matches_a_difference",
+    ),
+    Bug(
+        "odd orders positive everywhere",
+        "expansion.py",
+        " or len(a) % 2 == 0:",
+        ":",
+        "test_expansion.py::test_even_taylor_orders_are_positive_everywhere_and_odd_ones_are_not",
+    ),
+    Bug(
+        "one order too many",
+        "expansion.py",
+        "            return order\n",
+        "            return order + 1\n",
+        "test_expansion.py::test_order_for_is_the_first_order_that_meets_the_tolerance",
+    ),
+    # Step 2: the features.
+    Bug(
+        "multinomial weight dropped",
+        "factorization.py",
+        "coefficients[degree] * factorial[degree] / np.prod(factorial[powers], axis=1)",
+        "coefficients[degree]",
+        WEIGHTS,
+    ),
+    Bug(
+        "Taylor's weight for every expansion",
+        "factorization.py",
+        "coefficients[degree] * factorial[degree] / ",
+        "1 / ",
+        WEIGHTS,
+    ),
+    Bug(
+        "wrong start of the monomials without x_i",
+        "factorization.py",
+        "math.comb(dim - i + degree - 1, degree) for i",
+        "math.comb(dim - max(0, i - 1) + degree - 1, degree) for i",
+        MULTI_INDICES,
+    ),
+    Bug(
+        "monomials written in place while gradients are recorded",
+        "_arrays.py",
+        "return not (x.requires_grad or ",
+        "return not (",
+        "test_attention.py::test_torch_gradients_are_those_of_the_direct_sum",
+    ),
+    # Step 3: the moments.
+    Bug(
+        "remainder of the tokens dropped",
+        "_arrays.py",
+        "range(0, max(tokens, 1), size)",
+        "range(0, max(tokens - tokens % size, 1), size)",
+        CHUNKS,
+    ),
+    Bug(
+        "denominator without the ones",
+        "moments.py",
+        "xp.concat([value, ones], axis=-1)",
+        "xp.concat([value, value[..., :1]], axis=-1)",
+        "test_moments.py::test_moments_are_the_sums_of_their_definition",
+    ),
+    Bug(
+        "ones before the values",
+        "moments.py",
+        "xp.concat([value, ones], axis=-1)",
+        "xp.concat([ones, value], axis=-1)",
+        "test_moments.py::test_moments_are_the_sums_of_their_definition",
+    ),
+    Bug(
+        "accumulation in half precision",
+        "_arrays.py",
+        "xp.result_type(*arrays, xp.float32)",
+        "xp.result_type(*arrays)",
+        "test_moments.py::test_half_precision_is_summed_in_float32",
+    ),
+    Bug(
+        "sum that forgets how the keys were mapped",
+        "moments.py",
+        'f"shape {tuple(self.sums.shape)}, normalization {normalization!r}, scale {scale:g}"',
+        'f"shape {tuple(self.sums.shape)}, {normalization!r} {scale:g}"[:0]',
+        BAD_MOMENTS,
+    ),
+    Bug(
+        "key map lost in an update",
+        "moments.py",
+        "        return replace(self, sums=sums)",
+        "        return Moments(sums, self.order, self.dim)",
+        STREAM,
+    ),
+    Bug(
+        "update that changes the moments it started from",
+        "moments.py",
+        "sums = sums + xp.concat(",
+        "sums += xp.concat(",
+        "test_moments.py::test_moments_never_change_once_made",
+    ),
+    Bug(
+        "sum that changes its first part",
+        "moments.py",
+        "sums=self.sums + other.sums",
+        "sums=self.sums.__iadd__(other.sums)",
+        "test_moments.py::test_moments_never_change_once_made",
+    ),
+    Bug(
+        "chunks that forget the batch",
+        "moments.py",
+        "math.prod(sums.shape[:-1])",
+        "sums.shape[-2]",
+        "test_moments.py::test_the_memory_beyond_the_result_is_bounded",
+    ),
+    # Step 4: evaluation.
+    Bug(
+        "swapped axes in a causal chunk",
+        "attention.py",
+        "rows @ xp.matrix_transpose(keys)",
+        "keys @ xp.matrix_transpose(rows)",
+        DIRECT_SUM,
+    ),
+    Bug(
+        "lost scale",
+        "attention.py",
+        "root = math.sqrt(abs(factor))",
+        "root = 1.0",
+        DIRECT_SUM,
+    ),
+    Bug(
+        "scale on both sides without the root",
+        "attention.py",
+        "root = math.sqrt(abs(factor))",
+        "root = abs(factor)",
+        DIRECT_SUM,
+    ),
+    Bug(
+        "lost sign of the scale",
+        "attention.py",
+        "math.copysign(root, factor) * query",
+        "root * query",
+        "test_attention.py::test_a_scale_of_any_sign_and_zero",
+    ),
+    Bug(
+        "causal chunk that sees itself twice",
+        "attention.py",
+        "state.weighted(expansion)",
+        "state.update(keys, values).weighted(expansion)",
+        DIRECT_SUM,
+    ),
+    Bug(
+        "causal chunk without its mask",
+        "attention.py",
+        "causal_part(xp, expansion(rows @ xp.matrix_transpose(keys)))",
+        "expansion(rows @ xp.matrix_transpose(keys))",
+        DIRECT_SUM,
+    ),
+    Bug(
+        "initial_state ignored",
+        "attention.py",
+        "state = state + initial_state",
+        "state = state",
+        STREAM,
+    ),
+    Bug(
+        "output left in the type of accumulation",
+        "attention.py",
+        "output = xp.astype(output, value.dtype)",
+        "output = xp.astype(output, dtype)",
+        "test_attention.py::test_low_precision_is_at_most_twice_as_wrong_as_the_plain_formula",
+    ),
+    Bug(
+        "norms taken in half precision",
+        "attention.py",
+        "normalize(xp.astype(query, dtype), xp.astype(key, dtype), normalization)",
+        "(xp.astype(x, dtype) for x in normalize(query, key, normalization))",
+        "test_attention.py::test_norms_of_half_precision_are_taken_in_float32",
+    ),
+    # The oracle.
+    Bug(
+        "mask that hides the token itself",
+        "reference.py",
+        "return xp.tril(kernel)",
+        "return xp.tril(kernel, k=-1)",
+        REFERENCE,
+    ),
+    Bug(
+        "mask that shows the next token",
+        "reference.py",
+        "return xp.tril(kernel)",
+        "return xp.tril(kernel, k=1)",
+        "test_reference.py::test_kernel_attention_is_its_definition",
+    ),
+    Bug(
+        "largest score taken over the future too",
+        "reference.py",
+        "xp.tril(xp.ones_like(scores)) > 0",
+        "xp.ones_like(scores) > 0",
+        "test_reference.py::test_a_large_score_of_a_later_token_changes_no_row",
+    ),
+    Bug(
+        "1/d for 1/sqrt(d)",
+        "reference.py",
+        "1 / math.sqrt(query.shape[-1])",
+        "1 / query.shape[-1]",
+        REFERENCE,
+    ),
+    # The score radius.
+    Bug(
+        "unit length over the tokens",
+        "normalization.py",
+        "xp.sum(scaled * scaled, axis=-1, keepdims=True)",
+        "xp.sum(scaled * scaled, axis=-2, keepdims=True)",
+        "test_normalization.py::test_unit_is_length_one_for_any_length_and_zero_stays_zero",
+    ),
+    Bug(
+        "largest norm of all heads together",
+        "normalization.py",
+        "axis=-1)), axis=-1)[..., None, None]",
+        "axis=-1)))",
+        "test_normalization.py::test_max_is_the_largest_norm_of_each_head",
+    ),
+    Bug(
+        "centring allowed under a causal mask",
+        "normalization.py",
+        'OVER_ALL_TOKENS = ("center", "center+unit", "max")',
+        'OVER_ALL_TOKENS = ("center+unit", "max")',
+        REFUSED,
+    ),
+    Bug(
+        "centring allowed with a carried state",
+        "attention.py",
+        "is_causal=is_causal or initial_state is not None",
+        "is_causal=is_causal",
+        REFUSED,
+    ),
+    Bug(
+        "later tokens in the range of causal scores",
+        "normalization.py",
+        "k=block.start",
+        "k=block.start + 1",
+        "test_normalization.py::test_check_scores_looks_at_no_later_token",
+    ),
+    # Counts.
+    Bug(
+        "a causal crossover like the full one",
+        "complexity.py",
+        "(4 if is_causal else 2) * numbers",
+        "2 * numbers",
+        "test_complexity.py::test_crossover_of_order_two",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Pool]:
+    """Return a pool that takes a new process for each call, with the slow imports done before.
+
+    Where the system cannot fork, each process imports them itself.
+    """
+    forks = "forkserver" in multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if forks else "spawn")
+    context.set_forkserver_preload(SLOW_IMPORTS)
+    with context.Pool(1, maxtasksperchild=1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Return a folder that holds a copy of the package."""
+    shutil.copytree(PACKAGE, tmp_path / PACKAGE.name, ignore=LEFT_OUT)
+    return tmp_path
+
+
+def run_tests(copy: Path, tests: list[str]) -> tuple[int, str]:
+    """Run tests of this folder against the copy of the package, in a process of their own."""
+    sys.path.insert(0, str(copy))
+    os.chdir(copy)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # their imports take seconds
+    options = ["-x", "-q", "-p", "no:cacheprovider"]
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        status = pytest.main([*options, *(str(TESTS / test) for test in tests)])
+    assert Path(sys.modules[PACKAGE.name].__file__ or "").is_relative_to(copy)
+    return int(status), output.getvalue()
+
+
+def test_the_unmodified_copy_passes(copy: Path, workers: Pool) -> None:
+    status, output = workers.apply(run_tests, (copy, sorted({bug.test for bug in BUGS})))
+    assert status == pytest.ExitCode.OK, output
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_a_planted_bug_is_noticed(bug: Bug, copy: Path, workers: Pool) -> None:
+    path = copy / PACKAGE.name / bug.module
+    source = path.read_text(encoding="utf-8")
+    assert source.count(bug.right) == 1, f"{bug.module} no longer holds {bug.right!r} just once"
+    path.write_text(source.replace(bug.right, bug.wrong), encoding="utf-8")
+    status, output = workers.apply(run_tests, (copy, [bug.test]))
+    assert status == pytest.ExitCode.TESTS_FAILED, output
