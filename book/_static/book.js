@@ -1,8 +1,9 @@
-// Repairs of the theme that need a script: boxes that scroll can be scrolled by keyboard.
+// Repairs of the theme that need a script.
 "use strict";
 
 const SCROLLING = ".katex-display, pre, .pst-scrollable-table-container, .text_html";
 
+/** A box that scrolls can be scrolled by keyboard. */
 function makeScrollable(box) {
   if (box.scrollWidth <= box.clientWidth + 1 || box.hasAttribute("tabindex")) return;
   box.tabIndex = 0;
@@ -17,6 +18,11 @@ function repair() {
     sidebar.setAttribute("role", "region");
     sidebar.setAttribute("aria-label", "Book");
   }
+}
+
+// The search page shows a piece of every page it finds; a browser may not read files for that.
+if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") {
+  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 }
 
 document.fonts.ready.then(repair);
