@@ -29,6 +29,8 @@ def load_result(name: str) -> dict[str, Any]:
         raise ValueError(f"name: expected one of {list_results()}, got {name!r}")
     data = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     validate_result(data)
+    if data["name"] != name:
+        raise ValueError(f"name: expected {name!r}, that of the file, got {data['name']!r}")
     return data
 
 
