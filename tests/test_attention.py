@@ -198,6 +198,7 @@ def test_torch_gradients_are_those_of_the_direct_sum(is_causal):
         assert worst(left.grad, right.grad) < 1e-12
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch.func.jvp uses it
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_torch_transforms_agree_with_the_direct_sum(is_causal):
     batch = [torch.from_numpy(x) for x in draw(lead=(3,))]
