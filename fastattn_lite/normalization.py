@@ -143,14 +143,20 @@ def _ranges_by_row_block(
 
 def _unit(xp: Any, x: Array) -> Array:
     """Return each token divided by its length; dividing by its largest entry first is safe."""
-    largest = xp.max(xp.abs(x), axis=-1, keepdims=True)
-    scaled = x / xp.where(largest > 0, largest, xp.ones_like(largest))
-    length = xp.sqrt(xp.sum(scaled * scaled, axis=-1, keepdims=True))
-    return scaled / xp.where(largest > 0, length, xp.ones_like(length))
+    scaled = x / _nonzero(xp, xp.max(xp.abs(x), axis=-1, keepdims=True))
+    squares = xp.sum(scaled * scaled, axis=-1, keepdims=True)
+    return scaled / xp.sqrt(_nonzero(xp, squares))
 
 
 def _by_largest_norm(xp: Any, x: Array) -> Array:
+    """Return all tokens of a head divided by the largest of their lengths, as safely."""
     if x.shape[-2] == 0:
         return x
-    largest = xp.max(xp.sqrt(xp.sum(x * x, axis=-1)), axis=-1)[..., None, None]
-    return x / xp.where(largest > 0, largest, xp.ones_like(largest))
+    scaled = x / _nonzero(xp, xp.max(xp.abs(x), axis=(-2, -1), keepdims=True))
+    squares = xp.sum(scaled * scaled, axis=-1, keepdims=True)
+    return scaled / xp.sqrt(_nonzero(xp, xp.max(squares, axis=-2, keepdims=True)))
+
+
+def _nonzero(xp: Any, x: Array) -> Array:
+    """Return x with 1 in place of 0; the root of 0 would have no finite gradient."""
+    return xp.where(x == 0, xp.ones_like(x), x)

@@ -60,6 +60,28 @@ def test_max_is_the_largest_norm_of_each_head():
     assert worst(mapped, query / norms.max(axis=-1)[:, None, None]) < 1e-15
 
 
+@pytest.mark.parametrize("normalization", BOUNDED)
+def test_a_zero_token_has_finite_gradients(normalization):
+    query, key, value = (torch.from_numpy(x) for x in draw())
+    query[3], key[4] = 0.0, 0.0
+    inputs = [x.requires_grad_() for x in (query, key, value)]
+    fast_attention(*inputs, normalization=normalization).square().sum().backward()
+    assert all(bool(torch.isfinite(x.grad).all()) for x in inputs)
+
+
+def test_a_statistic_of_what_is_not_a_number_is_none():
+    query, key, _ = draw()
+    query[3, 0] = np.nan
+    assert np.all(np.isnan(normalize(query, key, "max")[0]))
+
+
+@pytest.mark.parametrize("size", [1e-200, 1.0, 1e200])
+def test_max_is_safe_for_any_length(size):
+    query, key, _ = draw(lead=(2,))
+    expected = normalize(query, key, "max")
+    assert worst(normalize(size * query, size * key, "max"), expected) < 1e-14
+
+
 @pytest.mark.parametrize("normalization", ["unit", "center", "center+unit", "max"])
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_fast_attention_applies_the_convention_and_its_scale(normalization, name):
