@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array, is_torch_array
 
 Array = Any
@@ -32,6 +33,8 @@ def namespace(**arrays: Array) -> Any:
             raise TypeError(
                 f"{name}: expected an array (NumPy, torch, ...), got {type(array).__name__}"
             ) from None
+        if isinstance(array, np.matrix | np.ma.MaskedArray):
+            raise TypeError(f"{name}: expected a plain array, got {type(array).__name__}")
         if not xp.isdtype(array.dtype, "real floating"):
             raise TypeError(f"{name}: expected real floating-point numbers, got {array.dtype}")
         if xp is not array_namespace(first):
@@ -126,7 +129,11 @@ def check_count(name: str, number: Any, *, least: int) -> int:
 def check_real(name: str, number: Any, *, positive: bool = False) -> float:
     """Return `number` as a finite float, or raise an error that names the argument."""
     try:
+        if isinstance(number, str | bytes | bool):
+            raise TypeError
         real = float(number)
+    except OverflowError:
+        real = math.inf
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected a real number, got {number!r}") from None
     if not math.isfinite(real) or (positive and real <= 0):

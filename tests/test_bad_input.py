@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from arrays import draw
@@ -47,6 +48,19 @@ CALLS = [
     (lambda: fast_attention(Q, K, V, order=3000), ValueError, "order: .* would need .* GiB"),
     (lambda: fast_attention(Q, K, V, scale=math.nan), ValueError, "scale: expected a finite"),
     (lambda: fast_attention(Q, K, V, scale="big"), TypeError, "scale: expected a real number"),
+    (lambda: fast_attention(Q, K, V, scale="0.5"), TypeError, "scale: expected a real .* '0.5'"),
+    (lambda: fast_attention(Q, K, V, scale=True), TypeError, "scale: expected a real .* True"),
+    (lambda: fast_attention(Q, K, V, scale=10**400), ValueError, "scale: expected a finite"),
+    (
+        lambda: fast_attention(Q.view(np.matrix), K, V),
+        TypeError,
+        "query: expected a plain .* matrix",
+    ),
+    (
+        lambda: fast_attention(Q, np.ma.masked_invalid(K), V),
+        TypeError,
+        "key: expected a plain array .* MaskedArray",
+    ),
     (lambda: fast_attention(Q, K, V, chunk_size=0), ValueError, "chunk_size: expected at least 1"),
     (lambda: fast_attention(Q, K, V, chunk_size=2.5), TypeError, "chunk_size: expected a whole"),
     (lambda: fast_attention(Q, K, V, backend="cuda"), ValueError, "backend: expected one of"),
