@@ -45,7 +45,7 @@ def multi_indices(dim: int, order: int) -> npt.NDArray[np.int64]:
     Cost: R d numbers. Raises `ValueError` for dim < 1, order < 0, or where they exceed memory.
     Chapter: kernel_factorization.
     """
-    features = number_of_features(dim, order)
+    features, dim, order = number_of_features(dim, order), int(dim), int(order)
     check_memory(
         f"the {features:,} multi-indices of dimension {dim}", features * dim, np.iinfo(np.int64)
     )
@@ -69,7 +69,7 @@ def monomial_features(x: Array, order: int) -> Array:
     """
     xp = namespace(x=x)
     check_token_axes(x=x)
-    features = number_of_features(x.shape[-1], order)
+    features, order = number_of_features(x.shape[-1], order), int(order)
     check_memory(f"{features:,} features", features * math.prod(x.shape[:-1]), xp.finfo(x.dtype))
     return xp.matrix_transpose(xp.concat(features_by_degree(xp, x, order), axis=-2))
 

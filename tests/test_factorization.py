@@ -73,6 +73,12 @@ def test_taylor_weights_are_one_over_the_factorial_of_the_multi_index():
     assert feature_weights(taylor(5), 4) == pytest.approx(expected)
 
 
+def test_narrow_integers_of_numpy_do_not_overflow():
+    assert multi_indices(np.uint8(200), np.uint8(2)).shape == (20301, 200)
+    assert monomial_features(np.full((1, 1), 0.5), np.uint8(255))[0, -1] == 0.5**255
+    assert feature_weights(taylor(np.uint8(2)), np.uint8(200)).shape == (20301,)
+
+
 def test_the_returned_weights_can_be_changed_without_harm():
     feature_weights(taylor(2), 3)[:] = 0
     assert feature_weights(taylor(2), 3)[0] == 1
