@@ -22,8 +22,8 @@ from fastattn_lite._arrays import Array, check_count, check_real
 Floats = npt.NDArray[Any]
 HIGHEST_ORDER = 60
 """The highest order that `order_for` tries."""
-LARGEST_RADIUS = 700.0
-"""Beyond it exp(radius) is not a float64."""
+LARGEST_RADIUS = 300.0
+"""Not far beyond it exp(2 radius), by which exp varies, is no float64."""
 NEGLIGIBLE = 1e-30
 """A trailing term of this relative size is far below round-off and moves no root."""
 MOST_EXCHANGES = 40
@@ -230,7 +230,8 @@ def _from_chebyshev(series: Floats, radius: float, name: str) -> Expansion:
     """Rewrite sum_l c_l T_l(x/radius) in powers of x."""
     powers = np.polynomial.chebyshev.cheb2poly(series)
     coefficients = powers / radius ** np.arange(len(powers))
-    return Expansion(tuple(coefficients.tolist()), radius, name)
+    vanished = [0.0] * (len(series) - len(powers))
+    return Expansion((*coefficients.tolist(), *vanished), radius, name)
 
 
 def _to_chebyshev(expansion: Expansion, radius: float) -> Floats:
