@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import mpmath
 import numpy as np
 import pytest
@@ -184,6 +186,45 @@ def test_leading_axes_broadcast_and_inputs_may_be_strided():
     strided = [torch.from_numpy(np.ascontiguousarray(x)) for x in draw(lead=(3,), dim=4)]
     turned = [x.transpose(0, 1).contiguous().transpose(0, 1) for x in strided]
     assert worst(fast_attention(*turned), fast_attention(*strided)) < 1e-14
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("turn", [np.asfortranarray, lambda x: x[::-1].copy()[::-1], "read-only"])
+def test_any_memory_layout_is_read_and_never_written(turn, is_causal):
+    inputs = draw()
+    expected = kernel_attention(*inputs, expansion=taylor(3), is_causal=is_causal)
+    turned = [x.copy() if turn == "read-only" else turn(x) for x in inputs]
+    for x in turned:
+        x.flags.writeable = False
+    options = {"order": 3, "is_causal": is_causal, "chunk_size": 4, "return_state": True}
+    result, state = fast_attention(*turned, **options)
+    assert worst(result, expected) < 1e-9
+    state.sums.flags.writeable = False
+    fast_attention(*turned, initial_state=state, **options)
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_empty_axes_pass_through(name, is_causal):
+    no_batch = draw(lead=(0, 2))
+    result = fast_attention(*map(LIBRARIES[name], no_batch), is_causal=is_causal)
+    assert result.shape == (0, 2, 11, 2)
+    no_value = draw(value_dim=0)
+    result = fast_attention(*map(LIBRARIES[name], no_value), is_causal=is_causal)
+    assert result.shape == (11, 0)
+
+
+def test_threads_do_not_disturb_one_another():
+    inputs = draw(queries=64, keys=64, dim=5)
+    orders = [2, 4, 6] * 10
+
+    def run(order):
+        return fast_attention(*inputs, order=order, is_causal=True, chunk_size=16)
+
+    expected = {order: run(order) for order in set(orders)}
+    with ThreadPoolExecutor(8) as pool:
+        for order, result in zip(orders, pool.map(run, orders), strict=True):
+            assert np.array_equal(result, expected[order])
 
 
 @pytest.mark.parametrize("is_causal", [False, True])
