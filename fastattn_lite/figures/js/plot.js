@@ -3,7 +3,7 @@ import { element, svg, uniqueId } from "./dom.js";
 import { labelNodes, labelOf, MARKS } from "./marks.js";
 import { makeScale, ticks } from "./scale.js";
 
-const MARGIN = { top: 28, right: 14, bottom: 42, left: 58 };
+const MARGIN = { top: 36, right: 14, bottom: 42, left: 58 };
 const PIXELS_PER_TICK = { x: 80, y: 48 };
 const WIDTH_BEFORE_LAYOUT = 560;
 
