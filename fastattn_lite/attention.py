@@ -19,6 +19,7 @@ from typing import Any
 from fastattn_lite._arrays import (
     Array,
     accumulation_dtype,
+    broadcast_lead,
     check_attention_inputs,
     check_real,
     check_someone_to_attend_to,
@@ -129,7 +130,8 @@ def _causal_attention(
 ) -> tuple[Array, Moments]:
     """Earlier chunks come through the moments, the chunk itself through its scores."""
     xp, outputs = namespace(query=query), list[Array]()
-    longest = min(CAUSAL_CHUNK, tokens_at_once(state.sums))
+    lead = broadcast_lead(query, state.sums, names="query, moments")
+    longest = min(CAUSAL_CHUNK, tokens_at_once(lead, state.dim, state.order))
     for tokens in chunks(query.shape[-2], chunk_size, longest):
         rows, keys, values = (x[..., tokens, :] for x in (query, key, value))
         earlier = weighted_sums(xp, rows, state.weighted(expansion), expansion.order)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ from fastattn_lite._arrays import (
     namespace,
 )
 from fastattn_lite.expansion import Expansion
+
+BLOCK_NUMBERS = 2**17
+"""How many feature values a part of the last degree holds, about (512 KiB in float32)."""
 
 
 def number_of_features(dim: int, order: int) -> int:
@@ -71,32 +75,55 @@ def monomial_features(x: Array, order: int) -> Array:
     check_token_axes(x=x)
     features, order = number_of_features(x.shape[-1], order), int(order)
     check_memory(f"{features:,} features", features * math.prod(x.shape[:-1]), xp.finfo(x.dtype))
-    return xp.matrix_transpose(xp.concat(features_by_degree(xp, x, order), axis=-2))
+    return xp.matrix_transpose(xp.concat(list(feature_blocks(xp, x, order)), axis=-2))
 
 
-def features_by_degree(xp: Any, x: Array, order: int) -> list[Array]:
-    """Return the monomials of degree 0, 1, ..., order, each as (..., monomials, n).
+def feature_blocks(xp: Any, x: Array, order: int) -> Iterator[Array]:
+    """Yield the monomials in order as blocks (..., monomials, n), the last degree in parts.
 
     Tokens come last, so that a monomial is one contiguous row and a product of two rows is fast.
+    The parts of the last degree stay in a processor's cache until the caller has used them.
     """
     variables = contiguous(xp, xp.matrix_transpose(x))
-    blocks = [xp.ones_like(variables[..., :1, :]), variables]
-    for degree in range(2, order + 1):
-        blocks.append(_next_degree(xp, variables, blocks[-1], degree))
-    return blocks[: order + 1]
+    block = xp.ones_like(variables[..., :1, :])
+    yield block
+    most = max(1, BLOCK_NUMBERS // max(1, math.prod(x.shape[:-1])))
+    for degree in range(1, order + 1):
+        pairs = _factors(variables, block, degree)
+        if degree == order:
+            yield from (_products(xp, part) for part in _parts(pairs, most))
+        elif degree < order:
+            block = _products(xp, pairs)
+            yield block
 
 
-def _next_degree(xp: Any, variables: Array, below: Array, degree: int) -> Array:
-    """Return x_1 times every monomial below, then x_2 times those without x_1, and so on."""
-    dim, tokens = variables.shape[-2:]
-    pairs = [
-        (variables[..., i : i + 1, :], below[..., first:, :])
-        for i, first in enumerate(first_positions(dim, degree - 1))
-    ]
-    if not can_write_in_place(variables):
+def _factors(variables: Array, below: Array, degree: int) -> list[tuple[Array, Array]]:
+    """Return x_1 with every monomial below, x_2 with those without x_1, and so on."""
+    starts = first_positions(variables.shape[-2], degree - 1)
+    return [(variables[..., i : i + 1, :], below[..., start:, :]) for i, start in enumerate(starts)]
+
+
+def _parts(pairs: list[tuple[Array, Array]], most: int) -> Iterator[list[tuple[Array, Array]]]:
+    """Yield the pairs in runs of about `most` monomials."""
+    part: list[tuple[Array, Array]] = []
+    for x_i, lower in pairs:
+        part.append((x_i, lower))
+        if sum(each.shape[-2] for _, each in part) >= most:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _products(xp: Any, pairs: list[tuple[Array, Array]]) -> Array:
+    """Return all products x_i times lower, one below the other."""
+    if len(pairs) == 1:
+        return pairs[0][0] * pairs[0][1]
+    if not can_write_in_place(pairs[0][0]):
         return xp.concat([x_i * lower for x_i, lower in pairs], axis=-2)
-    shape = (*variables.shape[:-2], math.comb(dim + degree - 1, degree), tokens)
-    block, end = xp.empty(shape, dtype=variables.dtype, device=device(variables)), 0
+    x_1, end = pairs[0][0], 0
+    shape = (*x_1.shape[:-2], sum(lower.shape[-2] for _, lower in pairs), x_1.shape[-1])
+    block = xp.empty(shape, dtype=x_1.dtype, device=device(x_1))
     for x_i, lower in pairs:
         start, end = end, end + lower.shape[-2]
         xp.multiply(x_i, lower, out=block[..., start:end, :])
