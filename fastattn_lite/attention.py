@@ -89,7 +89,8 @@ def fast_attention(
     factor = default_scale(normalization, query.shape[-1]) if scale is None else scale
     factor = check_real("scale", factor)
     dtype = accumulation_dtype(xp, query, key, value)
-    query, key = normalize(xp.astype(query, dtype), xp.astype(key, dtype), normalization)
+    query, key = (xp.astype(x, dtype, copy=False) for x in (query, key))
+    query, key = normalize(query, key, normalization)
     root = math.sqrt(abs(factor))
     query, key = math.copysign(root, factor) * query, root * key
     state = replace(
@@ -103,7 +104,7 @@ def fast_attention(
     warn_unless_positive(expansion, guaranteed_radius(normalization, factor))
     evaluate = _causal_attention if is_causal else _full_attention
     output, state = evaluate(query, key, value, state, expansion, chunk_size)
-    output = xp.astype(output, value.dtype)
+    output = xp.astype(output, value.dtype, copy=False)
     return (output, state) if return_state else output
 
 

@@ -28,8 +28,10 @@ from fastattn_lite._arrays import (
 )
 from fastattn_lite.expansion import Expansion
 
-BLOCK_NUMBERS = 2**17
-"""How many feature values a part of the last degree holds, about (512 KiB in float32)."""
+Factors = list[tuple[Array, Array]]
+"""Variables x_i, each with the monomials of the degree below that it multiplies."""
+BLOCK_NUMBERS = 2**19
+"""About how many feature values a part of the last degree holds (2 MiB in float32)."""
 
 
 def number_of_features(dim: int, order: int) -> int:
@@ -85,49 +87,49 @@ def feature_blocks(xp: Any, x: Array, order: int) -> Iterator[Array]:
     The parts of the last degree stay in a processor's cache until the caller has used them.
     """
     variables = contiguous(xp, xp.matrix_transpose(x))
+    products = _written_products if can_write_in_place(variables) else _joined_products
     block = xp.ones_like(variables[..., :1, :])
     yield block
-    most = max(1, BLOCK_NUMBERS // max(1, math.prod(x.shape[:-1])))
-    for degree in range(1, order + 1):
-        pairs = _factors(variables, block, degree)
-        if degree == order:
-            yield from (_products(xp, part) for part in _parts(pairs, most))
-        elif degree < order:
-            block = _products(xp, pairs)
-            yield block
+    for degree in range(1, order):
+        block = products(xp, _factors(variables, block, degree))
+        yield block
+    if order > 0:
+        most = max(1, BLOCK_NUMBERS // max(1, math.prod(x.shape[:-1])))
+        for part in _parts(_factors(variables, block, order), most):
+            yield products(xp, part)
 
 
-def _factors(variables: Array, below: Array, degree: int) -> list[tuple[Array, Array]]:
+def _factors(variables: Array, below: Array, degree: int) -> Factors:
     """Return x_1 with every monomial below, x_2 with those without x_1, and so on."""
     starts = first_positions(variables.shape[-2], degree - 1)
     return [(variables[..., i : i + 1, :], below[..., start:, :]) for i, start in enumerate(starts)]
 
 
-def _parts(pairs: list[tuple[Array, Array]], most: int) -> Iterator[list[tuple[Array, Array]]]:
-    """Yield the pairs in runs of about `most` monomials."""
-    part: list[tuple[Array, Array]] = []
-    for x_i, lower in pairs:
-        part.append((x_i, lower))
-        if sum(each.shape[-2] for _, each in part) >= most:
-            yield part
-            part = []
-    if part:
-        yield part
+def _parts(factors: Factors, most: int) -> Iterator[Factors]:
+    """Yield the factors in runs whose products fill about `most` rows."""
+    first, rows = 0, 0
+    for last, (_, lower) in enumerate(factors, start=1):
+        rows += lower.shape[-2]
+        if rows >= most or last == len(factors):
+            yield factors[first:last]
+            first, rows = last, 0
 
 
-def _products(xp: Any, pairs: list[tuple[Array, Array]]) -> Array:
-    """Return all products x_i times lower, one below the other."""
-    if len(pairs) == 1:
-        return pairs[0][0] * pairs[0][1]
-    if not can_write_in_place(pairs[0][0]):
-        return xp.concat([x_i * lower for x_i, lower in pairs], axis=-2)
-    x_1, end = pairs[0][0], 0
-    shape = (*x_1.shape[:-2], sum(lower.shape[-2] for _, lower in pairs), x_1.shape[-1])
+def _written_products(xp: Any, factors: Factors) -> Array:
+    """Return all products x_i times lower, one below the other, each written to its place."""
+    x_1, end = factors[0][0], 0
+    rows = sum(lower.shape[-2] for _, lower in factors)
+    shape = (*x_1.shape[:-2], rows, x_1.shape[-1])
     block = xp.empty(shape, dtype=x_1.dtype, device=device(x_1))
-    for x_i, lower in pairs:
+    for x_i, lower in factors:
         start, end = end, end + lower.shape[-2]
         xp.multiply(x_i, lower, out=block[..., start:end, :])
     return block
+
+
+def _joined_products(xp: Any, factors: Factors) -> Array:
+    """Return the same without writing into an array, so that gradients can be recorded."""
+    return xp.concat([x_i * lower for x_i, lower in factors], axis=-2)
 
 
 def feature_weights(expansion: Expansion, dim: int) -> npt.NDArray[np.float64]:

@@ -27,7 +27,7 @@ from fastattn_lite.factorization import feature_blocks, feature_weights, number_
 
 FEATURES_AT_ONCE = 2**21
 """How many feature values below the last degree a chunk may hold (8 MiB in float32)."""
-TOKENS_AT_ONCE = 1024
+TOKENS_AT_ONCE = 2048
 """Most tokens in a chunk: enough for fast products, few enough for a processor's cache."""
 
 
@@ -137,7 +137,8 @@ class Moments:
         xp, sums = namespace(key=key), self.sums
         size = tokens_at_once(tuple(sums.shape[:-2]), self.dim, self.order)
         for tokens in chunks(key.shape[-2], chunk_size, size):
-            blocks = feature_blocks(xp, xp.astype(key[..., tokens, :], sums.dtype), self.order)
+            keys = xp.astype(key[..., tokens, :], sums.dtype, copy=False)
+            blocks = feature_blocks(xp, keys, self.order)
             extended = with_one(xp, value[..., tokens, :], sums.dtype)
             sums = sums + xp.concat([block @ extended for block in blocks], axis=-2)
         return replace(self, sums=sums)
@@ -160,7 +161,7 @@ class Moments:
 def weighted_sums(xp: Any, query: Array, weighted: Array, order: int) -> Array:
     """Return [F_i, G_i] = sum_a q_i^a (w_a M_a), shape (..., n, d_v + 1)."""
     result, start = 0.0, 0
-    for block in feature_blocks(xp, xp.astype(query, weighted.dtype), order):
+    for block in feature_blocks(xp, xp.astype(query, weighted.dtype, copy=False), order):
         stop = start + block.shape[-2]
         result = result + xp.matrix_transpose(block) @ weighted[..., start:stop, :]
         start = stop
@@ -174,7 +175,7 @@ def divided(sums: Array) -> Array:
 
 def with_one(xp: Any, value: Array, dtype: Any) -> Array:
     """Return [v_j, 1] in the given dtype."""
-    value = xp.astype(value, dtype)
+    value = xp.astype(value, dtype, copy=False)
     ones = xp.ones((*value.shape[:-1], 1), dtype=dtype, device=device(value))
     return xp.concat([value, ones], axis=-1)
 
