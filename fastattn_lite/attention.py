@@ -19,6 +19,7 @@ from typing import Any
 from fastattn_lite._arrays import (
     Array,
     accumulation_dtype,
+    broadcast_lead,
     check_attention_inputs,
     check_real,
     check_someone_to_attend_to,
@@ -88,7 +89,8 @@ def fast_attention(
     factor = default_scale(normalization, query.shape[-1]) if scale is None else scale
     factor = check_real("scale", factor)
     dtype = accumulation_dtype(xp, query, key, value)
-    query, key = normalize(xp.astype(query, dtype), xp.astype(key, dtype), normalization)
+    query, key = (xp.astype(x, dtype, copy=False) for x in (query, key))
+    query, key = normalize(query, key, normalization)
     root = math.sqrt(abs(factor))
     query, key = math.copysign(root, factor) * query, root * key
     state = replace(
@@ -102,7 +104,7 @@ def fast_attention(
     warn_unless_positive(expansion, guaranteed_radius(normalization, factor))
     evaluate = _causal_attention if is_causal else _full_attention
     output, state = evaluate(query, key, value, state, expansion, chunk_size)
-    output = xp.astype(output, value.dtype)
+    output = xp.astype(output, value.dtype, copy=False)
     return (output, state) if return_state else output
 
 
@@ -129,7 +131,8 @@ def _causal_attention(
 ) -> tuple[Array, Moments]:
     """Earlier chunks come through the moments, the chunk itself through its scores."""
     xp, outputs = namespace(query=query), list[Array]()
-    longest = min(CAUSAL_CHUNK, tokens_at_once(state.sums))
+    lead = broadcast_lead(query, state.sums, names="query, moments")
+    longest = min(CAUSAL_CHUNK, tokens_at_once(lead, state.dim, state.order))
     for tokens in chunks(query.shape[-2], chunk_size, longest):
         rows, keys, values = (x[..., tokens, :] for x in (query, key, value))
         earlier = weighted_sums(xp, rows, state.weighted(expansion), expansion.order)

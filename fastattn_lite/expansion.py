@@ -58,8 +58,10 @@ class Expansion:
 
     def __call__(self, x: Array) -> Array:
         """Return f(x), entry by entry, by Horner's rule."""
-        result = 0.0 * x + self.coefficients[-1]
-        for a in reversed(self.coefficients[:-1]):
+        if self.order == 0:
+            return 0.0 * x + self.coefficients[0]
+        result = self.coefficients[-1] * x + self.coefficients[-2]
+        for a in reversed(self.coefficients[:-2]):
             result = result * x + a
         return result
 

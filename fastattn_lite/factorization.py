@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,11 @@ from fastattn_lite._arrays import (
     namespace,
 )
 from fastattn_lite.expansion import Expansion
+
+Factors = list[tuple[Array, Array]]
+"""Variables x_i, each with the monomials of the degree below that it multiplies."""
+BLOCK_NUMBERS = 2**19
+"""About how many feature values a part of the last degree holds (2 MiB in float32)."""
 
 
 def number_of_features(dim: int, order: int) -> int:
@@ -71,36 +77,59 @@ def monomial_features(x: Array, order: int) -> Array:
     check_token_axes(x=x)
     features, order = number_of_features(x.shape[-1], order), int(order)
     check_memory(f"{features:,} features", features * math.prod(x.shape[:-1]), xp.finfo(x.dtype))
-    return xp.matrix_transpose(xp.concat(features_by_degree(xp, x, order), axis=-2))
+    return xp.matrix_transpose(xp.concat(list(feature_blocks(xp, x, order)), axis=-2))
 
 
-def features_by_degree(xp: Any, x: Array, order: int) -> list[Array]:
-    """Return the monomials of degree 0, 1, ..., order, each as (..., monomials, n).
+def feature_blocks(xp: Any, x: Array, order: int) -> Iterator[Array]:
+    """Yield the monomials in order as blocks (..., monomials, n), the last degree in parts.
 
     Tokens come last, so that a monomial is one contiguous row and a product of two rows is fast.
+    The parts of the last degree stay in a processor's cache until the caller has used them.
     """
     variables = contiguous(xp, xp.matrix_transpose(x))
-    blocks = [xp.ones_like(variables[..., :1, :]), variables]
-    for degree in range(2, order + 1):
-        blocks.append(_next_degree(xp, variables, blocks[-1], degree))
-    return blocks[: order + 1]
+    products = _written_products if can_write_in_place(variables) else _joined_products
+    block = xp.ones_like(variables[..., :1, :])
+    yield block
+    for degree in range(1, order):
+        block = products(xp, _factors(variables, block, degree))
+        yield block
+    if order > 0:
+        most = max(1, BLOCK_NUMBERS // max(1, math.prod(x.shape[:-1])))
+        for part in _parts(_factors(variables, block, order), most):
+            yield products(xp, part)
 
 
-def _next_degree(xp: Any, variables: Array, below: Array, degree: int) -> Array:
-    """Return x_1 times every monomial below, then x_2 times those without x_1, and so on."""
-    dim, tokens = variables.shape[-2:]
-    pairs = [
-        (variables[..., i : i + 1, :], below[..., first:, :])
-        for i, first in enumerate(first_positions(dim, degree - 1))
-    ]
-    if not can_write_in_place(variables):
-        return xp.concat([x_i * lower for x_i, lower in pairs], axis=-2)
-    shape = (*variables.shape[:-2], math.comb(dim + degree - 1, degree), tokens)
-    block, end = xp.empty(shape, dtype=variables.dtype, device=device(variables)), 0
-    for x_i, lower in pairs:
+def _factors(variables: Array, below: Array, degree: int) -> Factors:
+    """Return x_1 with every monomial below, x_2 with those without x_1, and so on."""
+    starts = first_positions(variables.shape[-2], degree - 1)
+    return [(variables[..., i : i + 1, :], below[..., start:, :]) for i, start in enumerate(starts)]
+
+
+def _parts(factors: Factors, most: int) -> Iterator[Factors]:
+    """Yield the factors in runs whose products fill about `most` rows."""
+    first, rows = 0, 0
+    for last, (_, lower) in enumerate(factors, start=1):
+        rows += lower.shape[-2]
+        if rows >= most or last == len(factors):
+            yield factors[first:last]
+            first, rows = last, 0
+
+
+def _written_products(xp: Any, factors: Factors) -> Array:
+    """Return all products x_i times lower, one below the other, each written to its place."""
+    x_1, end = factors[0][0], 0
+    rows = sum(lower.shape[-2] for _, lower in factors)
+    shape = (*x_1.shape[:-2], rows, x_1.shape[-1])
+    block = xp.empty(shape, dtype=x_1.dtype, device=device(x_1))
+    for x_i, lower in factors:
         start, end = end, end + lower.shape[-2]
         xp.multiply(x_i, lower, out=block[..., start:end, :])
     return block
+
+
+def _joined_products(xp: Any, factors: Factors) -> Array:
+    """Return the same without writing into an array, so that gradients can be recorded."""
+    return xp.concat([x_i * lower for x_i, lower in factors], axis=-2)
 
 
 def feature_weights(expansion: Expansion, dim: int) -> npt.NDArray[np.float64]:

@@ -23,10 +23,12 @@ from fastattn_lite._arrays import (
     namespace,
 )
 from fastattn_lite.expansion import Expansion
-from fastattn_lite.factorization import feature_weights, features_by_degree, number_of_features
+from fastattn_lite.factorization import feature_blocks, feature_weights, number_of_features
 
 FEATURES_AT_ONCE = 2**21
-"""How many feature values a chunk of tokens may hold (8 MiB in float32)."""
+"""How many feature values below the last degree a chunk may hold (8 MiB in float32)."""
+TOKENS_AT_ONCE = 2048
+"""Most tokens in a chunk: enough for fast products, few enough for a processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +111,12 @@ class Moments:
                 f"query: expected the dimension of the moments ({self.dim}), "
                 f"got {query.shape[-1]} (shape {tuple(query.shape)})"
             )
-        broadcast_lead(query, self.sums, names="query, moments")
+        lead = broadcast_lead(query, self.sums, names="query, moments")
+        size = tokens_at_once(lead, self.dim, expansion.order)
         weighted = self.weighted(expansion)
         outputs = [
             divided(weighted_sums(xp, query[..., tokens, :], weighted, expansion.order))
-            for tokens in chunks(query.shape[-2], chunk_size, tokens_at_once(weighted))
+            for tokens in chunks(query.shape[-2], chunk_size, size)
         ]
         return xp.concat(outputs, axis=-2)
 
@@ -132,12 +135,12 @@ class Moments:
 
     def _with_tokens(self, key: Array, value: Array, chunk_size: int | None) -> Moments:
         xp, sums = namespace(key=key), self.sums
-        for tokens in chunks(key.shape[-2], chunk_size, tokens_at_once(sums)):
-            features = features_by_degree(
-                xp, xp.astype(key[..., tokens, :], sums.dtype), self.order
-            )
+        size = tokens_at_once(tuple(sums.shape[:-2]), self.dim, self.order)
+        for tokens in chunks(key.shape[-2], chunk_size, size):
+            keys = xp.astype(key[..., tokens, :], sums.dtype, copy=False)
+            blocks = feature_blocks(xp, keys, self.order)
             extended = with_one(xp, value[..., tokens, :], sums.dtype)
-            sums = sums + xp.concat([block @ extended for block in features], axis=-2)
+            sums = sums + xp.concat([block @ extended for block in blocks], axis=-2)
         return replace(self, sums=sums)
 
     def _check_same_kind(self, other: Moments) -> None:
@@ -158,7 +161,7 @@ class Moments:
 def weighted_sums(xp: Any, query: Array, weighted: Array, order: int) -> Array:
     """Return [F_i, G_i] = sum_a q_i^a (w_a M_a), shape (..., n, d_v + 1)."""
     result, start = 0.0, 0
-    for block in features_by_degree(xp, xp.astype(query, weighted.dtype), order):
+    for block in feature_blocks(xp, xp.astype(query, weighted.dtype, copy=False), order):
         stop = start + block.shape[-2]
         result = result + xp.matrix_transpose(block) @ weighted[..., start:stop, :]
         start = stop
@@ -172,12 +175,12 @@ def divided(sums: Array) -> Array:
 
 def with_one(xp: Any, value: Array, dtype: Any) -> Array:
     """Return [v_j, 1] in the given dtype."""
-    value = xp.astype(value, dtype)
+    value = xp.astype(value, dtype, copy=False)
     ones = xp.ones((*value.shape[:-1], 1), dtype=dtype, device=device(value))
     return xp.concat([value, ones], axis=-1)
 
 
-def tokens_at_once(sums: Array) -> int:
+def tokens_at_once(lead: tuple[int, ...], dim: int, order: int) -> int:
     """Return how many tokens a chunk takes, so that its features stay within bounds."""
-    features_a_token = math.prod(sums.shape[:-1])
-    return max(1, FEATURES_AT_ONCE // max(1, features_a_token))
+    kept = math.prod(lead) * number_of_features(dim, max(order - 1, 0))
+    return min(TOKENS_AT_ONCE, max(1, FEATURES_AT_ONCE // max(1, kept)))
