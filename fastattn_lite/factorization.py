@@ -32,7 +32,7 @@ def number_of_features(dim: int, order: int) -> int:
     """Return how many monomials of degree at most `order` there are in `dim` variables.
 
     Formula: R = C(d+p, p). Raises `ValueError` for dim < 1 or order < 0.
-    Chapter: kernel_factorization.
+    Equation: eq-feature-count (chapter kernel_factorization).
     """
     dim, order = check_count("dim", dim, least=1), check_count("order", order, least=0)
     return math.comb(dim + order, order)
@@ -43,7 +43,7 @@ def multi_indices(dim: int, order: int) -> npt.NDArray[np.int64]:
 
     Shape: (R, d), row r holds the powers a of feature r: by degree, then x_1 before x_2.
     Cost: R d numbers. Raises `ValueError` for dim < 1, order < 0, or where they exceed memory.
-    Chapter: kernel_factorization.
+    Equation: eq-graded-lexicographic (chapter kernel_factorization).
     """
     features, dim, order = number_of_features(dim, order), int(dim), int(order)
     check_memory(
@@ -65,6 +65,7 @@ def monomial_features(x: Array, order: int) -> Array:
     Shapes: x (..., n, d) to (..., n, R) with R = C(d+p, p). Cost: n R products and numbers.
     Raises `ValueError` for order < 0 or where the features would not fit in memory.
     Equation: eq-factorization (chapter intro).
+    Equation: eq-graded-lexicographic, eq-one-inner-product (chapter kernel_factorization).
     Source: the graded-lexicographic recursion of the improved fast Gauss transform.
     """
     xp = namespace(x=x)
@@ -109,6 +110,7 @@ def feature_weights(expansion: Expansion, dim: int) -> npt.NDArray[np.float64]:
     Formula: w_a = a_|a| |a|!/a!, for Taylor 1/a!; in the order of `multi_indices`.
     Shape: (R,). Cost: R d numbers. Raises `ValueError` for dim < 1.
     Equation: eq-factorization (chapter intro).
+    Equation: eq-multinomial, eq-one-inner-product (chapter kernel_factorization).
     """
     return _feature_weights(expansion, check_count("dim", dim, least=1)).copy()
 
