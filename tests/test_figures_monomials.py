@@ -11,7 +11,6 @@ import traitlets
 
 from fastattn_lite import feature_weights, monomial_features
 from fastattn_lite.figures import MonomialBasis
-from fastattn_lite.figures.words import format_number
 
 SIZES = list(itertools.product((1, 3, 4), (0, 2, 4)))
 
@@ -48,13 +47,6 @@ def test_names_are_monomials_or_ordered_products() -> None:
 def test_a_term_that_is_not_there_means_the_last() -> None:
     assert "Term 6 of 6 is x₂²" in MonomialBasis(term=341).summary()
     assert "Term 1 of 1 is 1 with" in MonomialBasis(order=0).summary()
-
-
-@pytest.mark.parametrize(
-    ("number", "text"), [(0.3125, "0.313"), (-3.125, "−3.13"), (0.0625, "0.0625"), (999.5, "1000")]
-)
-def test_a_number_half_way_is_rounded_as_in_the_scripts(number: float, text: str) -> None:
-    assert format_number(number) == text
 
 
 @pytest.mark.parametrize("figure", [MonomialBasis(), MonomialBasis(dim=4, order=4, basis="full")])

@@ -99,8 +99,11 @@ function fillRow(row, number, terms, place) {
   row.node.classList.toggle("fastattn-unused", !term);
   if (number === place) row.node.setAttribute("aria-current", "true");
   else row.node.removeAttribute("aria-current");
-  if (!term) return;
-  row.term = number;
+  row.term = term ? number : place;
+  if (!term) {
+    row.cells.forEach((cell) => { cell.textContent = ""; });
+    return;
+  }
   const numbers = ["merged", "weight", "query", "key", "product", "total"].map((key) => formatNumber(term[key]));
   [String(number), nameOf(term.factors), ...numbers].forEach((text, i) => {
     if (row.cells[i].textContent !== text) row.cells[i].textContent = text;
@@ -116,7 +119,7 @@ function showWords(frame, vectors, readouts, found, place) {
   const list = (x) => x.map(formatNumber).join(", ");
   vectors.textContent = frame.say("vectors", { query: list(query), key: list(key), score: formatNumber(score) });
   readouts.show({
-    built: rest.length ? frame.say("built", { first: variable(first), rest: nameOf(rest) }) : frame.say("built_one"),
+    built: shown.factors.length ? frame.say("built", { first: variable(first), rest: nameOf(rest) }) : frame.say("built_one"),
     term: formatNumber(shown.product),
     direct: formatNumber(value),
     agreement: frame.say(agrees ? "agrees" : "differs", { total: formatNumber(total) }),
