@@ -38,7 +38,7 @@ def number_of_features(dim: int, order: int) -> int:
     """Return how many monomials of degree at most `order` there are in `dim` variables.
 
     Formula: R = C(d+p, p). Raises `ValueError` for dim < 1 or order < 0.
-    Chapter: kernel_factorization.
+    Equation: eq-feature-count (chapter kernel_factorization).
     """
     dim, order = check_count("dim", dim, least=1), check_count("order", order, least=0)
     return math.comb(dim + order, order)
@@ -49,7 +49,7 @@ def multi_indices(dim: int, order: int) -> npt.NDArray[np.int64]:
 
     Shape: (R, d), row r holds the powers a of feature r: by degree, then x_1 before x_2.
     Cost: R d numbers. Raises `ValueError` for dim < 1, order < 0, or where they exceed memory.
-    Chapter: kernel_factorization.
+    Equation: eq-graded-lexicographic (chapter kernel_factorization).
     """
     features, dim, order = number_of_features(dim, order), int(dim), int(order)
     check_memory(
@@ -71,6 +71,7 @@ def monomial_features(x: Array, order: int) -> Array:
     Shapes: x (..., n, d) to (..., n, R) with R = C(d+p, p). Cost: n R products and numbers.
     Raises `ValueError` for order < 0 or where the features would not fit in memory.
     Equation: eq-factorization (chapter intro).
+    Equation: eq-graded-lexicographic, eq-one-inner-product (chapter kernel_factorization).
     Source: the graded-lexicographic recursion of the improved fast Gauss transform.
     """
     xp = namespace(x=x)
@@ -87,19 +88,19 @@ def feature_blocks(xp: Any, x: Array, order: int) -> Iterator[Array]:
     The parts of the last degree stay in a processor's cache until the caller has used them.
     """
     variables = contiguous(xp, xp.matrix_transpose(x))
-    products = _written_products if can_write_in_place(variables) else _joined_products
+    products = written_products if can_write_in_place(variables) else joined_products
     block = xp.ones_like(variables[..., :1, :])
     yield block
     for degree in range(1, order):
-        block = products(xp, _factors(variables, block, degree))
+        block = products(xp, next_factors(variables, block, degree))
         yield block
     if order > 0:
         most = max(1, BLOCK_NUMBERS // max(1, math.prod(x.shape[:-1])))
-        for part in _parts(_factors(variables, block, order), most):
+        for part in _parts(next_factors(variables, block, order), most):
             yield products(xp, part)
 
 
-def _factors(variables: Array, below: Array, degree: int) -> Factors:
+def next_factors(variables: Array, below: Array, degree: int) -> Factors:
     """Return x_1 with every monomial below, x_2 with those without x_1, and so on."""
     starts = first_positions(variables.shape[-2], degree - 1)
     return [(variables[..., i : i + 1, :], below[..., start:, :]) for i, start in enumerate(starts)]
@@ -115,7 +116,7 @@ def _parts(factors: Factors, most: int) -> Iterator[Factors]:
             first, rows = last, 0
 
 
-def _written_products(xp: Any, factors: Factors) -> Array:
+def written_products(xp: Any, factors: Factors) -> Array:
     """Return all products x_i times lower, one below the other, each written to its place."""
     x_1, end = factors[0][0], 0
     rows = sum(lower.shape[-2] for _, lower in factors)
@@ -127,7 +128,7 @@ def _written_products(xp: Any, factors: Factors) -> Array:
     return block
 
 
-def _joined_products(xp: Any, factors: Factors) -> Array:
+def joined_products(xp: Any, factors: Factors) -> Array:
     """Return the same without writing into an array, so that gradients can be recorded."""
     return xp.concat([x_i * lower for x_i, lower in factors], axis=-2)
 
@@ -138,6 +139,7 @@ def feature_weights(expansion: Expansion, dim: int) -> npt.NDArray[np.float64]:
     Formula: w_a = a_|a| |a|!/a!, for Taylor 1/a!; in the order of `multi_indices`.
     Shape: (R,). Cost: R d numbers. Raises `ValueError` for dim < 1.
     Equation: eq-factorization (chapter intro).
+    Equation: eq-multinomial, eq-one-inner-product (chapter kernel_factorization).
     """
     return _feature_weights(expansion, check_count("dim", dim, least=1)).copy()
 

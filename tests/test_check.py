@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -26,7 +27,11 @@ from fastattn_lite.check import (
     check_equal,
     check_features_needed,
     check_fitted_expansion,
+    check_largest_order,
+    check_monomials,
+    check_multiplicity,
     check_order_one_attention,
+    check_rescaled,
     check_truncated_exp,
     check_weight_distance,
     show_source,
@@ -42,6 +47,39 @@ def order_one_attention(query, key, value):
     extended = np.concatenate([value, ones], axis=1)
     sums = extended.sum(axis=0) + query @ (key.T @ extended)
     return sums[:, :-1] / sums[:, -1:]
+
+
+def multiplicity(powers):
+    return math.factorial(sum(powers)) // math.prod(map(math.factorial, powers))
+
+
+def monomials(x, order):
+    block, listed = [(len(x), 1.0)], [1.0]
+    for _ in range(order):
+        block = [(i, x[i] * rest) for i in range(len(x)) for first, rest in block if first >= i]
+        listed += [product for _, product in block]
+    return listed
+
+
+def ordered_products(x, order):
+    degrees = range(order + 1)
+    return [math.prod(c) for degree in degrees for c in itertools.product(x, repeat=degree)]
+
+
+def monomials_from_scratch(x, order):
+    degrees, choose = range(order + 1), itertools.combinations_with_replacement
+    return [math.prod(chosen) for degree in degrees for chosen in choose(x, degree)]
+
+
+def rescaled(coefficients, factor):
+    return [a / factor ** (2 * degree) for degree, a in enumerate(coefficients)]
+
+
+def largest_order(dim, tokens, gibibytes, count=number_of_features, size=4):
+    order = 0
+    while size * tokens * count(dim, order + 1) <= gibibytes * 2**30:
+        order += 1
+    return order
 
 
 def truncated_exp(x, order):
@@ -79,6 +117,10 @@ def features_needed(radius, tolerance, dim):
 RIGHT = {
     check_crossover: crossover,
     check_order_one_attention: order_one_attention,
+    check_multiplicity: multiplicity,
+    check_monomials: monomials,
+    check_rescaled: rescaled,
+    check_largest_order: largest_order,
     check_truncated_exp: truncated_exp,
     check_weight_distance: weight_distance,
     check_best_shift: best_shift,
@@ -124,6 +166,32 @@ WRONG = [
     (check_order_one_attention, full_scores, "n x n"),
     (check_order_one_attention, lambda q, k, v: v, "weights 1 +"),
     (check_order_one_attention, lambda q, k, v: order_one_attention(q, k, v).T, "shape"),
+    (check_multiplicity, lambda a: math.factorial(sum(a)), "also of equal ones"),
+    (check_multiplicity, lambda a: math.prod(map(math.factorial, a)), "too little"),
+    (check_multiplicity, lambda a: 1 / math.prod(map(math.factorial, a)), "for Taylor"),
+    (check_multiplicity, lambda a: len(a) ** sum(a), "d^l"),
+    (check_multiplicity, lambda a: 2 * len(a) - 2, "by hand"),
+    (check_monomials, ordered_products, "every ordered product"),
+    (check_monomials, lambda x, p: monomials(x, p)[1:], "constant 1"),
+    (check_monomials, lambda x, p: sorted(monomials(x, p)), "not in graded-lexicographic"),
+    (check_monomials, monomials_from_scratch, "Start from the degree below"),
+    (check_monomials, lambda x, p: [2 * m for m in monomials(x, p)], "are wrong"),
+    (check_monomials, lambda x, p: monomials(x, p + 1), "shape"),
+    (check_rescaled, lambda a, c: [b / c**i for i, b in enumerate(a)], "square of the factor"),
+    (check_rescaled, lambda a, c: [b * c ** (2 * i) for i, b in enumerate(a)], "wrong way round"),
+    (check_rescaled, lambda a, c: [b / c**2 for b in a], "l factors q and l factors k"),
+    (check_rescaled, lambda a, c: a, "old coefficients"),
+    (check_rescaled, lambda a, c: [1.0] * len(a), "degree 1 alone"),
+    (check_largest_order, lambda *inputs: largest_order(*inputs) + 1, "does not fit"),
+    (
+        check_largest_order,
+        lambda *inputs: largest_order(*inputs, lambda d, p: sum(d**i for i in range(p + 1))),
+        "every ordered product",
+    ),
+    (check_largest_order, lambda *inputs: largest_order(*inputs, size=1), "four bytes"),
+    (check_largest_order, lambda d, n, g: largest_order(d, 1, g), "many tokens"),
+    (check_largest_order, lambda *inputs: 0, "not the largest"),
+    (check_largest_order, lambda *inputs: 40, "needs more than there is"),
     (check_truncated_exp, lambda x, p: np.exp(x), "exp itself"),
     (check_truncated_exp, lambda x, p: truncated_exp(x, p - 1), "early"),
     (check_truncated_exp, lambda x, p: truncated_exp(x, p + 1), "too far"),

@@ -29,12 +29,14 @@ def enumerated(dim, order):
     return sorted((a for a in every if sum(a) <= order), key=sum)
 
 
+@pytest.mark.equation("eq-graded-lexicographic")
 @pytest.mark.parametrize(("dim", "order"), SIZES)
 def test_multi_indices_are_all_of_them_in_graded_lexicographic_order(dim, order):
     assert [tuple(row) for row in multi_indices(dim, order)] == enumerated(dim, order)
     assert number_of_features(dim, order) == len(enumerated(dim, order))
 
 
+@pytest.mark.equation("eq-feature-count")
 @pytest.mark.parametrize(
     ("dim", "order", "count"),
     [(16, 2, 153), (32, 2, 561), (64, 2, 2145), (128, 2, 8385), (64, 3, 47905)],
@@ -52,6 +54,7 @@ def test_features_are_the_monomials(dim, order, name):
 
 
 @pytest.mark.equation("eq-factorization")
+@pytest.mark.equation("eq-one-inner-product")
 @pytest.mark.parametrize(("dim", "order"), SIZES)
 @pytest.mark.parametrize("make", [taylor, chebyshev, minimax])
 def test_the_polynomial_of_an_inner_product_is_an_inner_product_of_features(dim, order, make):
@@ -61,6 +64,7 @@ def test_the_polynomial_of_an_inner_product_is_an_inner_product_of_features(dim,
     assert worst(weighted @ monomial_features(key, order).T, expansion(query @ key.T)) < 1e-11
 
 
+@pytest.mark.equation("eq-multinomial")
 def test_weights_are_multinomial_and_may_be_negative():
     expansion = Expansion((2.0, -3.0, 5.0, -7.0))
     for a, weight in zip(multi_indices(3, 3), feature_weights(expansion, 3), strict=True):

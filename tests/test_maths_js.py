@@ -39,6 +39,7 @@ from fastattn_lite import (
     taylor,
 )
 from fastattn_lite.complexity import crossover_tokens, direct_flops, fast_flops
+from fastattn_lite.figures import MonomialBasis
 from fastattn_lite.figures.measured import ORDERS as COMPARED
 from fastattn_lite.figures.measured import leak, measure, random_tokens
 from fastattn_lite.figures.random import RandomNumbers
@@ -300,6 +301,27 @@ def test_features(page: Page, tmp_path: Path, dim: int, order: int) -> None:
     assert count == number_of_features(dim, order) == len(indices)
     np.testing.assert_array_equal(indices, multi_indices(dim, order))
     np.testing.assert_allclose(weights, feature_weights(expansion, dim), rtol=1e-12)
+
+
+@pytest.mark.parametrize("basis", ["minimal", "full"])
+@pytest.mark.parametrize("coefficients", ["taylor", "ones", "alternating"])
+@pytest.mark.parametrize(("dim", "order"), [(1, 4), (2, 0), (3, 3), (4, 4)])
+def test_terms_of_an_inner_product(
+    page: Page, tmp_path: Path, dim: int, order: int, coefficients: str, basis: str
+) -> None:
+    """The same operations in the same sequence: not one digit differs."""
+    settings = {"dim": dim, "order": order, "coefficients": coefficients, "basis": basis}
+    for seed in (0, 7):
+        script = "(maths, settings) => maths.innerProductTerms(settings)"
+        there = ask(page, tmp_path, script, settings | {"seed": seed})
+        here = MonomialBasis(**settings, seed=seed)
+        assert [there["query"], there["key"]] == list(here.vectors())
+        assert (there["minimal"], there["full"]) == here.counts()
+        assert there["value"] == here.value()
+        for name in ("weight", "query", "key", "total"):
+            assert [t[name] for t in there["terms"]] == [getattr(t, name) for t in here.terms()]
+        assert [tuple(t["factors"]) for t in there["terms"]] == [t.factors for t in here.terms()]
+        assert sum(t["merged"] for t in there["terms"]) == there["full"]
 
 
 @pytest.mark.parametrize("is_causal", [False, True])

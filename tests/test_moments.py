@@ -93,15 +93,15 @@ def test_moments_never_change_once_made():
 
 
 def test_the_memory_beyond_the_result_is_bounded():
-    key = np.ones((64, 2048, 8), dtype=np.float32)
-    assert Moments.accumulate(key[:, :1], key[:, :1], order=2).sums.nbytes < 2**18
+    key = np.ones((512, 2048, 8), dtype=np.float32)
+    assert Moments.accumulate(key[:, :1], key[:, :1], order=2).sums.nbytes < 2**20
     tracemalloc.start()
     try:
         Moments.accumulate(key, key, order=2)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 3 * 4 * FEATURES_AT_ONCE
+    assert peak < 5 * 4 * FEATURES_AT_ONCE, "variables, values, a part, and their copies"
 
 
 def test_half_precision_is_summed_in_float32():

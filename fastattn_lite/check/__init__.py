@@ -13,6 +13,12 @@ from fastattn_lite.check.expansion_truncation import (
     check_weight_distance,
 )
 from fastattn_lite.check.intro import check_crossover, check_order_one_attention
+from fastattn_lite.check.kernel_factorization import (
+    check_largest_order,
+    check_monomials,
+    check_multiplicity,
+    check_rescaled,
+)
 from fastattn_lite.check.marking import CheckResult, check_equal, show_source
 
 __all__ = [
@@ -22,7 +28,11 @@ __all__ = [
     "check_equal",
     "check_features_needed",
     "check_fitted_expansion",
+    "check_largest_order",
+    "check_monomials",
+    "check_multiplicity",
     "check_order_one_attention",
+    "check_rescaled",
     "check_truncated_exp",
     "check_weight_distance",
     "show_source",

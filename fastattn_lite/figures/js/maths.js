@@ -13,4 +13,5 @@ export { featureWeights, multiIndices, numberOfFeatures } from "./maths/features
 export { crossoverTokens, directFlops, fastFlops } from "./maths/complexity.js";
 export { MOVED, TOKENS, leak } from "./maths/leak.js";
 export { measuredError, powerSums, randomTokens } from "./maths/measured.js";
+export { innerProductTerms } from "./maths/terms.js";
 export { randomNumbers } from "./maths/random.js";

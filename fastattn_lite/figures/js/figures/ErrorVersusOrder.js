@@ -6,6 +6,7 @@ import { defineFigure } from "../frame.js";
 import { svg } from "../dom.js";
 import { formatNumber, formatPercent } from "../format.js";
 import { MARKS } from "../marks.js";
+import { remembered } from "../remembered.js";
 
 const HIGHEST = 10;
 const NAMES = Object.keys(FAMILIES);
@@ -14,15 +15,6 @@ const [TOP, BOTTOM] = [10, 1e-16];
 const ASIDE = [-0.17, 0, 0.17];
 /** The order whose numbers the sentence names. */
 const NAMED = 2;
-
-/** A function that keeps its last result and computes anew only when an argument has changed. */
-function remembered(make) {
-  let last = null;
-  return (...values) => {
-    if (!last || values.some((value, i) => value !== last.values[i])) last = { values, result: make(...values) };
-    return last.result;
-  };
-}
 
 /** Softmax attention, and the sums that give the attention of every polynomial. */
 function attend(data, seed, tokens, dim, normalization) {
