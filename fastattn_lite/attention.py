@@ -78,6 +78,7 @@ def fast_attention(
     Raises `TypeError` or `ValueError` naming the argument that does not fit. Warns once, with
     `ExpansionWarning`, where f is not positive on every score that can occur.
     Equation: eq-kernel-attention (chapter intro).
+    Equation: eq-prefix (chapter moment_accumulation).
     Source: FAST, arXiv 2402.07901 (there "Fastmax"; orders 1 and 2).
     """
     expansion = taylor(order) if expansion is None else expansion
