@@ -14,10 +14,18 @@ from fastattn_lite.check.expansion_truncation import (
 )
 from fastattn_lite.check.intro import check_crossover, check_order_one_attention
 from fastattn_lite.check.marking import CheckResult, check_equal, show_source
+from fastattn_lite.check.moment_accumulation import (
+    check_cache_crossover,
+    check_chunked_outputs,
+    check_compensated_sum,
+)
 
 __all__ = [
     "CheckResult",
     "check_best_shift",
+    "check_cache_crossover",
+    "check_chunked_outputs",
+    "check_compensated_sum",
     "check_crossover",
     "check_equal",
     "check_features_needed",

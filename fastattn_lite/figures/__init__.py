@@ -4,6 +4,7 @@ from fastattn_lite.figures.base import Figure
 from fastattn_lite.figures.causal_leak import CausalLeak
 from fastattn_lite.figures.cost_race import CostRace
 from fastattn_lite.figures.error_versus_order import ErrorVersusOrder
+from fastattn_lite.figures.moment_stream import MomentStream
 from fastattn_lite.figures.quiz import Quiz
 from fastattn_lite.figures.style import plot_style
 from fastattn_lite.figures.truncation_error import TruncationError
@@ -13,6 +14,7 @@ __all__ = [
     "CostRace",
     "ErrorVersusOrder",
     "Figure",
+    "MomentStream",
     "Quiz",
     "TruncationError",
     "plot_style",
