@@ -226,6 +226,8 @@ def stream_moments(
             total = replace(total, sums=raised)
         if progress:
             bar("tokens", key.shape[-2])
+    if progress:
+        bar.finish("tokens")
     if total is None:
         raise ValueError("chunks: expected at least one pair (key, value), got none")
     return total

@@ -22,15 +22,22 @@ class Progress:
         self.steps = steps
         self.done = 0
         self._seconds, self._drawn = seconds, -float("inf")
+        self._has_ended = False
         self._handle: Any = None
 
     def __call__(self, text: str, steps: int = 1) -> None:
         """Count the steps done, and show the text beside them."""
         self.done += steps
-        is_last = self.done == self.steps
-        if is_last or time.monotonic() - self._drawn >= self._seconds:
-            self._drawn = time.monotonic()
-            self._show(self.line(text), is_last)
+        if self.done == self.steps:
+            self.finish(text)
+        elif time.monotonic() - self._drawn >= self._seconds:
+            self._show(self.line(text))
+
+    def finish(self, text: str) -> None:
+        """Show the last line, wherever the work ended; once."""
+        if not self._has_ended:
+            self._has_ended = True
+            self._show(self.line(text), end="\n")
 
     def line(self, text: str) -> str:
         """Return what the bar says now."""
@@ -39,11 +46,12 @@ class Progress:
         filled = BAR * min(self.done, self.steps) // max(self.steps, 1)
         return f"[{'#' * filled}{'.' * (BAR - filled)}] {self.done:,}/{self.steps:,} {text}"
 
-    def _show(self, line: str, is_last: bool) -> None:
+    def _show(self, line: str, end: str = "") -> None:
+        self._drawn = time.monotonic()
         if _in_notebook():
             self._show_in_notebook(line)
         elif sys.stderr.isatty():
-            print(f"\r\x1b[K{line}", end="\n" if is_last else "", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{line}", end=end, file=sys.stderr, flush=True)
 
     def _show_in_notebook(self, line: str) -> None:
         from IPython.display import display

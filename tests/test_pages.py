@@ -34,7 +34,7 @@ def test_styles_load_nothing_from_outside() -> None:
         assert rules.CSS_LOAD.findall(style.read_text(encoding="utf-8")) == [], style
 
 
-@pytest.mark.parametrize("name", ["intro", "expansion_truncation"])
+@pytest.mark.parametrize("name", ["intro", "expansion_truncation", "moment_accumulation"])
 def test_chapter_has_a_download_button_and_colab_only_with_a_name(name: str) -> None:
     html = (INDEX.parent / "book" / f"{name}.html").read_text(encoding="utf-8")
     assert f'href="../_sources/book/{name}.ipynb"' in html

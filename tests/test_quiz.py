@@ -84,7 +84,7 @@ def test_an_unknown_chapter_names_those_there_are() -> None:
         Quiz("nowhere")
 
 
-@pytest.mark.parametrize("chapter", ["intro", "expansion_truncation"])
+@pytest.mark.parametrize("chapter", ["intro", "expansion_truncation", "moment_accumulation"])
 def test_the_quizzes_of_the_book_can_be_marked(chapter: str) -> None:
     questions = load_questions(chapter)
     assert len(questions) >= 3

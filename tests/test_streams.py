@@ -164,7 +164,9 @@ def test_the_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown.count("\r") <= 3, "at most ten times a second"
     assert shown.endswith("[########################] 1,000/1,000 tokens\n")
     stream_moments(chunked(2), order=1)
-    assert "100 tokens" in sys.stderr.getvalue()
+    assert sys.stderr.getvalue().endswith("200 tokens\n"), "the end is shown though unknown"
+    stream_moments(chunked(2), order=1, tokens=300)
+    assert sys.stderr.getvalue().endswith("200/300 tokens\n"), "and where it comes too early"
     before = sys.stderr.getvalue()
     stream_moments(chunked(2), order=1, tokens=200, progress=False)
     assert sys.stderr.getvalue() == before

@@ -77,7 +77,7 @@ def check_compensated_sum(function: Function) -> str:
     """
     random = np.random.default_rng(0).uniform(0.5, 1, 20_000).astype(np.float32)
     large_first = np.concatenate([[2.0**24], np.ones(1000)]).astype(np.float32)
-    for numbers in (np.float32([1, 2, 4]), random, large_first):
+    for numbers in (np.array([1, 2, 4], dtype=np.float32), random, large_first):
         answer = answer_of(function, numbers)
         found, exact = number_of(answer), float(np.sum(numbers, dtype=np.float64))
         if getattr(answer, "dtype", None) != np.float32:
