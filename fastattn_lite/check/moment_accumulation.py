@@ -33,14 +33,14 @@ def check_chunked_outputs(function: Function) -> str:
     for seed, (tokens, dim, value_dim, size) in enumerate(
         [(12, 3, 2, 4), (11, 5, 3, 4), (7, 1, 2, 1), (6, 2, 3, 10)]
     ):
-        inputs = small_tokens(seed, tokens, dim, value_dim)
-        answer = array_of(answer_of(function, *inputs, size), (tokens, value_dim))
-        exact = kernel_attention(*inputs, expansion=taylor(1), scale=1.0, is_causal=True)
+        query, key, value = small_tokens(seed, tokens, dim, value_dim)
+        answer = array_of(answer_of(function, query, key, value, size), (tokens, value_dim))
+        exact = kernel_attention(query, key, value, expansion=taylor(1), scale=1.0, is_causal=True)
         otherwise = (
             f"for {tokens} tokens in chunks of {size} the outputs are not those of the weights "
             "1 + q_i . k_j over j <= i. Does the last chunk, which may be shorter, work?"
         )
-        judge(answer, exact, _chunk_mistakes(*inputs, size), otherwise)
+        judge(answer, exact, _chunk_mistakes(query, key, value, size), otherwise)
     tokens = 1500
     if peak_bytes(function, *small_tokens(4, tokens, 4, 4), 50) > 4 * tokens**2:
         raise NotYetError(
