@@ -52,10 +52,12 @@ def test_a_stream_is_the_whole(name: str) -> None:
 def test_the_round_off_of_a_stream_does_not_grow() -> None:
     exact = stream_moments(chunked(10_000, 5, np.float64), order=2).sums
     plain = Moments.empty(*next(chunked(1)), order=2)
+    wide = Moments.empty(*next(chunked(1, dtype=np.float64)), order=2)
     for key, value in chunked(10_000, 5):
-        plain = plain.update(key, value)
+        plain, wide = plain.update(key, value), wide.update(key, value)
     # float32 tokens of the same float64 draws differ by half a unit of round-off each, at random.
     assert error(stream_moments(chunked(10_000, 5), order=2).sums, exact) < 2e-7
+    assert error(wide.sums, exact) < 1e-7
     assert error(plain.sums, exact) > 2e-6
 
 
