@@ -32,10 +32,11 @@ def test_the_page_says_what_python_says(stage: Stage, figure: MomentStream) -> N
     assert sentence(stage.show(figure)) == figure.summary()
 
 
-@pytest.mark.parametrize("width", [375, 800, 1600])
+@pytest.mark.parametrize("figure", [FIGURES[0], FIGURES[2]], ids=repr)
+@pytest.mark.parametrize("width", [340, 375, 800, 1600])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_width_and_theme(stage: Stage, width: int, theme: Any) -> None:
-    page = stage.show(FIGURES[2], width=width, color_scheme=theme, reduced_motion="reduce")
+def test_every_width_and_theme(stage: Stage, figure: MomentStream, width: int, theme: Any) -> None:
+    page = stage.show(figure, width=width, color_scheme=theme, reduced_motion="reduce")
     assert page.evaluate("document.documentElement.scrollWidth") == width
     surface = page.evaluate("getComputedStyle(document.querySelector('.fastattn')).backgroundColor")
     assert (surface == "rgb(255, 255, 255)") == (theme == "light")

@@ -9,8 +9,10 @@ const CACHE_BYTES = { float32: 4, bfloat16: 2 };
 const MOMENT_BYTES = 4;
 /** The colours and signs that the devices take in turn. */
 const DEVICES = ["taylor", "chebyshev", "minimax", "warning"];
-/** Up to so many devices there is room for the sums beside the counts. */
-const ROOM_FOR_SUMS = 4;
+/** A device as wide as this, in pixels, has room for the sum beside the count. */
+const ROOM_FOR_SUMS = 125;
+/** Right of this token the words stand on the left of their node. */
+const FAR_RIGHT = 0.8 * STREAM_TOKENS;
 const ACROSS = { min: -0.8, max: STREAM_TOKENS + 0.6 };
 const STREAM_MARGIN = { bottom: 12, left: 8, right: 8 };
 const BYTES = { min: 10, max: 1e10 };
@@ -54,7 +56,7 @@ function nodeMarks(frame, node, last, hasRoom) {
   const height = last.level - node.level;
   const words = { count: Math.round(node.sums[1]), total: formatNumber(node.sums[0]) };
   const key = hasRoom || node === last ? "node_sum" : "node_count";
-  const isLeft = node === last && node.place > STREAM_TOKENS / 2;
+  const isLeft = node.place > (node === last ? STREAM_TOKENS / 2 : FAR_RIGHT);
   return [
     { kind: "points", series: "accent", shape: "circle", points: [[node.place, height]] },
     {
@@ -64,8 +66,8 @@ function nodeMarks(frame, node, last, hasRoom) {
   ];
 }
 
-function streamPicture(frame, { devices, arrived }, found) {
-  const hasRoom = devices <= ROOM_FOR_SUMS;
+function streamPicture(frame, { devices, arrived }, found, width) {
+  const hasRoom = width / devices > ROOM_FOR_SUMS;
   const marks = [
     ...found.nodes.flatMap((node, i) => (i < devices ? deviceMarks(i, found, arrived) : [])),
     ...found.nodes.flatMap((node) => mergeLines(node, found)),
@@ -151,7 +153,7 @@ export default defineFigure("MomentStream", (frame) => {
   return {
     draw(state) {
       const [found, needed] = [mergeTokens(state), memory(state)];
-      stream.draw(streamPicture(frame, state, found));
+      stream.draw(streamPicture(frame, state, found, stream.node.clientWidth));
       bytes.draw(memoryPicture(frame, state, needed));
       showWords(frame, readouts, found, needed);
     },
