@@ -13,7 +13,7 @@ from fastattn_lite.factorization import (
     multi_indices,
     number_of_features,
 )
-from fastattn_lite.moments import Moments
+from fastattn_lite.moments import Moments, stream_moments
 from fastattn_lite.normalization import ScoreReport, check_scores, normalize
 from fastattn_lite.reference import attention_weights, kernel_attention, softmax_attention
 
@@ -37,5 +37,6 @@ __all__ = [
     "number_of_features",
     "order_for",
     "softmax_attention",
+    "stream_moments",
     "taylor",
 ]

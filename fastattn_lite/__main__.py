@@ -14,10 +14,10 @@ from typing import Any
 
 from fastattn_lite import __version__, benchmark, machine
 from fastattn_lite.attention import BACKENDS
+from fastattn_lite.progress import Progress
 from fastattn_lite.results import list_results, save_result
 
 QUICK = benchmark.Plan(tokens=16_384, race_tokens=(512, 1024, 2048, 4096), repeats=3)
-BAR = 24
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -171,23 +171,6 @@ def findings_table(findings: dict[str, benchmark.Finding]) -> str:
         line = f"{finding.text:{width}}  {value:>7} {unit:7}{goal}{verdicts[finding.met]}"
         lines.append(line.rstrip())
     return "\n".join(lines)
-
-
-class Progress:
-    """A bar on the terminal; nothing where the error stream is no terminal."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-        self.done = 0
-
-    def __call__(self, text: str) -> None:
-        """Show the step that starts now."""
-        self.done += 1
-        if sys.stderr.isatty():
-            filled = BAR * self.done // self.steps
-            bar = f"[{'#' * filled}{'.' * (BAR - filled)}] {self.done}/{self.steps} {text}"
-            end = "\n" if self.done == self.steps else ""
-            print(f"\r\x1b[K{bar}", end=end, file=sys.stderr, flush=True)
 
 
 def show_info(given: argparse.Namespace) -> int:

@@ -75,10 +75,12 @@ def fast_attention(
     the dtype of `value`; leading axes broadcast. `scale` defaults to 1/sqrt(d), or to 1 where
     `normalization` bounds |q.k| by 1. Half precision is accumulated in float32.
     State: `initial_state` holds the moments of earlier tokens; `return_state` adds those of all.
+    Of two types of numbers the wider one is kept, so a float64 state stays one.
     Cost: 2 (n_q + n_k) R (d_v + 1) flops with R = C(d+p, p), O(R d_v) memory beyond the output.
     Raises `TypeError` or `ValueError` naming the argument that does not fit. Warns once, with
     `ExpansionWarning`, where f is not positive on every score that can occur.
     Equation: eq-kernel-attention (chapter intro).
+    Equation: eq-prefix (chapter moment_accumulation).
     Source: FAST, arXiv 2402.07901 (there "Fastmax"; orders 1 and 2).
     """
     expansion = taylor(order) if expansion is None else expansion

@@ -69,7 +69,7 @@ def moment_numbers(dim: int, order: int, value_dim: int | None = None) -> int:
     """Return how many numbers the moments of one head hold, for any number of tokens.
 
     Formula: R (d_v + 1) with R = C(d+p, p). Cost: O(1). Errors as in `fast_flops`.
-    Chapter: complexity_scaling.
+    Equation: eq-memory (chapter moment_accumulation).
     """
     dim, value_dim = _dimensions(dim, value_dim)
     return number_of_features(dim, order) * (value_dim + 1)
@@ -79,7 +79,7 @@ def cache_numbers(tokens: int, dim: int, value_dim: int | None = None) -> int:
     """Return how many numbers a key-value cache of one head holds.
 
     Formula: n (d + d_v). Cost: O(1). Errors as in `direct_flops`.
-    Chapter: complexity_scaling.
+    Equation: eq-memory (chapter moment_accumulation).
     """
     tokens = check_count("tokens", tokens, least=0)
     return tokens * sum(_dimensions(dim, value_dim))
@@ -98,7 +98,7 @@ def cache_crossover_tokens(
     Formula: n = R (d_v + 1) b_m / ((d + d_v) b_c), with b the bytes of one number. Units:
     tokens, not rounded (order 2, d = 64: 1,090 rounded up; 2,179 for a cache of 2-byte numbers).
     Cost: O(1). Raises `TypeError` or `ValueError` naming the argument that does not fit.
-    Chapter: complexity_scaling.
+    Equation: eq-cache-crossover (chapter moment_accumulation).
     """
     cache = check_real("cache_bytes", cache_bytes, positive=True)
     moments = check_real("moment_bytes", moment_bytes, positive=True)

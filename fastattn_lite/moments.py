@@ -1,18 +1,22 @@
 """Step 3, moments: everything the queries need to know about the keys and values.
 
 M_a = sum_j k_j^a [v_j, 1] is a sum over tokens, so the moments of parts add up to the moments of
-the whole, in any order and any grouping. The 1 beside each value makes the denominator one more
-column of the same product.
+the whole, in any order and any grouping: chunks, prefixes, streams and devices are one sum. The 1
+beside each value makes the denominator one more column of the same product.
 """
 
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from array_api_compat import device
 
+from fastattn_lite import _storage
 from fastattn_lite._arrays import (
     Array,
     accumulation_dtype,
@@ -24,6 +28,7 @@ from fastattn_lite._arrays import (
 )
 from fastattn_lite.expansion import Expansion
 from fastattn_lite.factorization import feature_blocks, feature_weights, number_of_features
+from fastattn_lite.progress import Progress
 
 FEATURES_AT_ONCE = 2**21
 """How many feature values below the last degree a chunk may hold (8 MiB in float32)."""
@@ -82,15 +87,23 @@ class Moments:
     def update(self, key: Array, value: Array, *, chunk_size: int | None = None) -> Moments:
         """Return the moments with more tokens added; one token costs O(R d_v).
 
-        Shapes, cost and errors as in `accumulate`.
+        Formula: M_a <- M_a + k_t^a [v_t, 1] for every new token t.
+        Shapes, cost and errors as in `accumulate`. The sums keep their type: a state in float64
+        stays one, whatever the type of the tokens.
+        Equation: eq-stream (chapter moment_accumulation).
         """
         new = replace(Moments.empty(key, value, order=self.order), key_map=self.key_map)
-        self._check_same_kind(new)
+        self.check_same_kind(new)
         return self._with_tokens(key, value, chunk_size)
 
     def __add__(self, other: Moments) -> Moments:
-        """Return the moments of both sets of tokens together."""
-        self._check_same_kind(other)
+        """Return the moments of both sets of tokens together.
+
+        Formula: M_a(A and B) = M_a(A) + M_a(B). Cost: R (d_v + 1) sums. Raises `ValueError` where
+        order, dimension, shape or the treatment of the keys differ.
+        Equation: eq-merge (chapter moment_accumulation).
+        """
+        self.check_same_kind(other)
         return replace(self, sums=self.sums + other.sums)
 
     def evaluate(
@@ -133,6 +146,33 @@ class Moments:
         )
         return weights[:, None] * self.sums[..., : weights.shape[0], :]
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the moments to one portable file (.npz, no pickle), whole or not at all.
+
+        Cost: the R (d_v + 1) numbers, on the disk and once more in memory.
+        Chapter: moment_accumulation.
+        """
+        normalization, scale = self.key_map
+        fields = {"order": self.order, "dim": self.dim, "scale": float(scale)}
+        sums = _storage.as_numpy(self.sums)
+        _storage.write(Path(path), {"sums": sums, "normalization": normalization, **fields})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, like: Array | None = None) -> Moments:
+        """Return the moments of a file that `save` wrote, in NumPy.
+
+        With `like`, an array of floating-point numbers, they come in its library and on its
+        device; their type is the stored one. Raises `ValueError` for a file that is damaged, of
+        another version or none of moments, saying what was expected.
+        Chapter: moment_accumulation.
+        """
+        found = _storage.read(Path(path))
+        sums = found["sums"]
+        if like is not None:
+            sums = namespace(like=like).asarray(sums, device=device(like))
+        key_map = (found["normalization"], found["scale"])
+        return cls(sums, found["order"], found["dim"], key_map)
+
     def _with_tokens(self, key: Array, value: Array, chunk_size: int | None) -> Moments:
         xp, sums = namespace(key=key), self.sums
         size = tokens_at_once(tuple(sums.shape[:-2]), self.dim, self.order)
@@ -143,7 +183,8 @@ class Moments:
             sums = sums + xp.concat([block @ extended for block in blocks], axis=-2)
         return replace(self, sums=sums)
 
-    def _check_same_kind(self, other: Moments) -> None:
+    def check_same_kind(self, other: Moments) -> None:
+        """Raise an error that says what differs, unless the other moments may be added."""
         if not isinstance(other, Moments):
             raise TypeError(f"moments: expected Moments, got {type(other).__name__}")
         namespace(self=self.sums, other=other.sums)
@@ -156,6 +197,43 @@ class Moments:
             f"moments of order {self.order}, dimension {self.dim}, "
             f"shape {tuple(self.sums.shape)}, normalization {normalization!r}, scale {scale:g}"
         )
+
+
+def stream_moments(
+    chunks: Iterable[tuple[Array, Array]],
+    *,
+    order: int,
+    tokens: int | None = None,
+    progress: bool = True,
+) -> Moments:
+    """Return the moments of a stream of chunks (key, value), of which it holds one at a time.
+
+    Formula: y = M(chunk) - c, t = M + y, c = (t - M) - y, M = t: Kahan's compensated sum. The
+    round-off of adding up does not grow with the number of chunks; the correction c takes as much
+    memory as M itself.
+    Shapes: key (..., n, d), value (..., n, d_v), n free. `tokens` says how many will come, for the
+    progress bar. Cost: as `Moments.accumulate`, and 4 R (d_v + 1) sums a chunk.
+    Raises `ValueError` for a stream without a chunk, or as `Moments.accumulate` does.
+    Equation: eq-compensated (chapter moment_accumulation).
+    """
+    total, correction, bar = None, 0.0, Progress(tokens, seconds=0.1)
+    for key, value in chunks:
+        part = Moments.accumulate(key, value, order=order)
+        if total is None:
+            total = part
+        else:
+            total.check_same_kind(part)
+            addend = part.sums - correction
+            raised = total.sums + addend
+            correction = (raised - total.sums) - addend
+            total = replace(total, sums=raised)
+        if progress:
+            bar("tokens", key.shape[-2])
+    if progress:
+        bar.finish("tokens")
+    if total is None:
+        raise ValueError("chunks: expected at least one pair (key, value), got none")
+    return total
 
 
 def weighted_sums(xp: Any, query: Array, weighted: Array, order: int) -> Array:

@@ -23,6 +23,9 @@ from fastattn_lite import (
 from fastattn_lite.check import (
     CheckResult,
     check_best_shift,
+    check_cache_crossover,
+    check_chunked_outputs,
+    check_compensated_sum,
     check_crossover,
     check_equal,
     check_features_needed,
@@ -114,7 +117,42 @@ def features_needed(radius, tolerance, dim):
     ]
 
 
+def chunked_outputs(query, key, value, chunk_size):
+    extended = np.concatenate([value, np.ones((len(value), 1))], axis=1)
+    count, moments, rows = np.zeros(extended.shape[1]), np.zeros((key.shape[1], 1)), []
+    for start in range(0, len(key), chunk_size):
+        part = slice(start, start + chunk_size)
+        own = np.tril(1 + query[part] @ key[part].T) @ extended[part]
+        sums = own + count + query[part] @ moments
+        rows.append(sums[:, :-1] / sums[:, -1:])
+        count = count + extended[part].sum(axis=0)
+        moments = moments + key[part].T @ extended[part]
+    return np.concatenate(rows)
+
+
+def causal_mean(query, key, value, mask):
+    weights = (1 + query @ key.T) * mask(len(key))
+    return weights @ value / weights.sum(axis=1, keepdims=True)
+
+
+def compensated_sum(numbers, sign=1):
+    total = correction = np.float32(0)
+    for number in numbers:
+        addend = number - correction
+        raised = total + addend
+        correction = sign * ((raised - total) - addend)
+        total = raised
+    return total
+
+
+def cache_crossover(dim, order, cache_bytes, moment_bytes):
+    return math.comb(dim + order, order) * (dim + 1) * moment_bytes / (2 * dim * cache_bytes)
+
+
 RIGHT = {
+    check_cache_crossover: cache_crossover,
+    check_chunked_outputs: chunked_outputs,
+    check_compensated_sum: compensated_sum,
     check_crossover: crossover,
     check_order_one_attention: order_one_attention,
     check_multiplicity: multiplicity,
@@ -144,7 +182,42 @@ def fitted(make=minimax, *, radius=None, order=None, more=0):
     return answer
 
 
+def same_chunk(size):
+    return lambda n: np.arange(n)[:, None] // size == np.arange(n) // size
+
+
 WRONG = [
+    (check_cache_crossover, lambda d, p, c, m: cache_crossover(d, p, m, c), "wrong way round"),
+    (check_cache_crossover, lambda d, p, c, m: cache_crossover(d, p, 1, 1), "not their bytes"),
+    (check_cache_crossover, lambda d, p, c, m: math.comb(d + p, p) * m / (2 * c), "of ones"),
+    (check_cache_crossover, lambda d, p, c, m: 2 * cache_crossover(d, p, c, m), "and the values"),
+    (check_cache_crossover, lambda d, p, c, m: math.comb(d + p, p), "number of features"),
+    (check_cache_crossover, lambda d, p, c, m: 17.0, "Write each size"),
+    (check_chunked_outputs, lambda q, k, v, c: full_scores(q, k, v), "the future takes part"),
+    (
+        check_chunked_outputs,
+        lambda q, k, v, c: causal_mean(
+            q, k, v, lambda n: np.tri(n).astype(bool) | same_chunk(c)(n)
+        ),
+        "within a chunk",
+    ),
+    (
+        check_chunked_outputs,
+        lambda q, k, v, c: causal_mean(q, k, v, lambda n: np.tri(n) * same_chunk(c)(n)),
+        "earlier chunks are missing",
+    ),
+    (check_chunked_outputs, lambda q, k, v, c: np.tril(1 + q @ k.T) @ v, "denominator"),
+    (check_chunked_outputs, lambda q, k, v, c: causal_mean(q, k, v, np.tri), "n x n"),
+    (check_chunked_outputs, lambda q, k, v, c: v, "chunks of 4"),
+    (
+        check_chunked_outputs,
+        lambda q, k, v, c: chunked_outputs(q, k, v, c)[: len(q) // c * c],
+        "shape",
+    ),
+    (check_compensated_sum, lambda x: np.cumsum(x)[-1], "lost digits"),
+    (check_compensated_sum, lambda x: np.sum(x), "in pairs"),
+    (check_compensated_sum, lambda x: float(np.sum(x, dtype=np.float64)), "stay in float32"),
+    (check_compensated_sum, lambda x: compensated_sum(x, sign=-1), "sign of the correction"),
     (check_crossover, lambda d, p: sum(d**i for i in range(p + 1)) * (d + 1) / d, "x_1 x_2"),
     (check_crossover, lambda d, p: math.comb(d + p, p), "column of ones"),
     (check_crossover, lambda d, p: 2 * crossover(d, p), "causal"),

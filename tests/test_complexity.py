@@ -56,6 +56,8 @@ def test_the_forms_cross_where_the_formula_says(dims, is_causal):
     assert first == 1 or fast[0] > direct[0]
 
 
+@pytest.mark.equation("eq-memory")
+@pytest.mark.equation("eq-cache-crossover")
 def test_memory_of_the_two_states():
     assert moment_numbers(64, 2) == 2145 * 65
     assert moment_numbers(64, 2, 10) == 2145 * 11

@@ -38,10 +38,18 @@ from fastattn_lite import (
     softmax_attention,
     taylor,
 )
-from fastattn_lite.complexity import crossover_tokens, direct_flops, fast_flops
+from fastattn_lite.complexity import (
+    cache_crossover_tokens,
+    cache_numbers,
+    crossover_tokens,
+    direct_flops,
+    fast_flops,
+    moment_numbers,
+)
 from fastattn_lite.figures import MonomialBasis
 from fastattn_lite.figures.measured import ORDERS as COMPARED
 from fastattn_lite.figures.measured import leak, measure, random_tokens
+from fastattn_lite.figures.merging import merge_tokens
 from fastattn_lite.figures.random import RandomNumbers
 from fastattn_lite.normalization import NORMALIZATIONS, default_scale
 from tools.browser import ARGUMENTS, executable
@@ -385,3 +393,30 @@ def test_leak(page: Page, tmp_path: Path, normalization: str, seed: int) -> None
     np.testing.assert_allclose(there["after"], here.after, rtol=1e-12)
     assert there["leaked"] == here.leaked
     assert there["leaked"] == (0 if normalization in ("none", "unit") else 8)
+
+
+def test_memory_model(page: Page, tmp_path: Path) -> None:
+    vectors = list(itertools.product((1, 4096), (1, 64, 128), range(5), (2, 4)))
+    script = """(maths, vectors) => vectors.map(([n, d, p, bytes]) => [
+        maths.momentNumbers(d, p), maths.cacheNumbers(n, d),
+        maths.cacheCrossoverTokens(d, p, bytes)])"""
+    for (n, d, p, cache), there in zip(vectors, ask(page, tmp_path, script, vectors), strict=True):
+        crossover = cache_crossover_tokens(d, p, cache_bytes=cache)
+        here = [moment_numbers(d, p), cache_numbers(n, d), crossover]
+        np.testing.assert_allclose(there, here, rtol=1e-12)
+
+
+@pytest.mark.parametrize("merge", ["sequence", "tree", "shuffled"])
+@pytest.mark.parametrize(("devices", "arrived"), [(1, 24), (4, 24), (5, 13), (7, 0), (8, 23)])
+def test_merging(page: Page, tmp_path: Path, merge: str, devices: int, arrived: int) -> None:
+    case = {"devices": devices, "arrived": arrived, "merge": merge, "seed": 7}
+    there = ask(page, tmp_path, "(maths, settings) => maths.mergeTokens(settings)", case)
+    here = merge_tokens(devices=devices, arrived=arrived, merge=merge, seed=7)
+    assert there["edges"] == here.edges
+    for node, mine in zip(there["nodes"], here.nodes, strict=True):
+        assert node["place"] == mine.place
+        assert (node["level"], node["chain"]) == (mine.level, mine.chain)
+        assert tuple(node["children"]) == mine.children
+        np.testing.assert_allclose(node["sums"], mine.moments.sums.ravel(), rtol=1e-12, atol=1e-14)
+    assert there["difference"] < 1e-14
+    assert here.difference < 1e-14

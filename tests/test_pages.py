@@ -9,7 +9,7 @@ import pytest
 
 from tools.build import INDEX
 from tools.maths import render
-from tools.notebooks import BOOK
+from tools.notebooks import BOOK, notebook_paths
 from tools.repository import current_name
 
 PAGES = sorted((INDEX.parent / "book").glob("*.html"))
@@ -34,7 +34,7 @@ def test_styles_load_nothing_from_outside() -> None:
         assert rules.CSS_LOAD.findall(style.read_text(encoding="utf-8")) == [], style
 
 
-@pytest.mark.parametrize("name", ["intro", "kernel_factorization", "expansion_truncation"])
+@pytest.mark.parametrize("name", [path.stem for path in notebook_paths()])
 def test_chapter_has_a_download_button_and_colab_only_with_a_name(name: str) -> None:
     html = (INDEX.parent / "book" / f"{name}.html").read_text(encoding="utf-8")
     assert f'href="../_sources/book/{name}.ipynb"' in html

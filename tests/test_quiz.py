@@ -10,6 +10,7 @@ import pytest
 
 from fastattn_lite.figures import Quiz
 from fastattn_lite.figures.quiz_content import as_html, load_questions, parse_questions
+from tools.notebooks import notebook_paths
 
 SAMPLE: dict[str, Any] = {
     "chapter": "sample",
@@ -84,7 +85,7 @@ def test_an_unknown_chapter_names_those_there_are() -> None:
         Quiz("nowhere")
 
 
-@pytest.mark.parametrize("chapter", ["intro", "kernel_factorization", "expansion_truncation"])
+@pytest.mark.parametrize("chapter", [path.stem for path in notebook_paths()])
 def test_the_quizzes_of_the_book_can_be_marked(chapter: str) -> None:
     questions = load_questions(chapter)
     assert len(questions) >= 3

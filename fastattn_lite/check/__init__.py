@@ -20,10 +20,18 @@ from fastattn_lite.check.kernel_factorization import (
     check_rescaled,
 )
 from fastattn_lite.check.marking import CheckResult, check_equal, show_source
+from fastattn_lite.check.moment_accumulation import (
+    check_cache_crossover,
+    check_chunked_outputs,
+    check_compensated_sum,
+)
 
 __all__ = [
     "CheckResult",
     "check_best_shift",
+    "check_cache_crossover",
+    "check_chunked_outputs",
+    "check_compensated_sum",
     "check_crossover",
     "check_equal",
     "check_features_needed",

@@ -10,8 +10,11 @@ export {
 } from "./maths/attention.js";
 export { NORMALIZATIONS, OVER_ALL_TOKENS, defaultScale, normalize } from "./maths/normalization.js";
 export { featureWeights, multiIndices, numberOfFeatures } from "./maths/features.js";
-export { crossoverTokens, directFlops, fastFlops } from "./maths/complexity.js";
+export {
+  cacheCrossoverTokens, cacheNumbers, crossoverTokens, directFlops, fastFlops, momentNumbers,
+} from "./maths/complexity.js";
 export { MOVED, TOKENS, leak } from "./maths/leak.js";
+export { STREAM_TOKENS, mergeTokens } from "./maths/merging.js";
 export { measuredError, powerSums, randomTokens } from "./maths/measured.js";
 export { innerProductTerms } from "./maths/terms.js";
 export { randomNumbers } from "./maths/random.js";

@@ -15,3 +15,18 @@ export function fastFlops(tokens, dim, order, valueDim = dim) {
 export function crossoverTokens(dim, order, valueDim = dim, isCausal = false) {
   return fastFlops(1, dim, order, valueDim) / directFlops(1, dim, valueDim, isCausal);
 }
+
+/** Numbers in the moments of one head, R (d_v + 1), for any number of tokens. */
+export function momentNumbers(dim, order, valueDim = dim) {
+  return numberOfFeatures(dim, order) * (valueDim + 1);
+}
+
+/** Numbers in a key-value cache of one head, n (d + d_v). */
+export function cacheNumbers(tokens, dim, valueDim = dim) {
+  return tokens * (dim + valueDim);
+}
+
+/** The number of tokens at which a cache has as many bytes as the moments. */
+export function cacheCrossoverTokens(dim, order, cacheBytes = 4, momentBytes = 4) {
+  return (momentNumbers(dim, order) * momentBytes) / (cacheNumbers(1, dim) * cacheBytes);
+}
