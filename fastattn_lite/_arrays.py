@@ -192,6 +192,11 @@ def can_write_in_place(x: Array) -> bool:
     return not (x.requires_grad or is_transformed or has_tangent)
 
 
+def multiply_into(x: Array) -> Any:
+    """Return the library's own `multiply`, whose `out=` needs no wrapper around short products."""
+    return np.multiply if is_numpy_array(x) else sys.modules["torch"].multiply
+
+
 def chunks(tokens: int, chunk_size: int | None, default: int) -> Iterator[slice]:
     """Yield slices of `chunk_size` tokens, or of `default`; one empty slice for no token."""
     size = default if chunk_size is None else check_count("chunk_size", chunk_size, least=1)

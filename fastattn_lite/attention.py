@@ -30,8 +30,8 @@ from fastattn_lite.expansion import Expansion, check_expansion, taylor
 from fastattn_lite.moments import (
     Moments,
     divided,
+    prefix_sums,
     tokens_at_once,
-    weighted_sums,
     with_one,
 )
 from fastattn_lite.normalization import (
@@ -134,14 +134,16 @@ def _causal_attention(
     """Earlier chunks come through the moments, the chunk itself through its scores."""
     xp, outputs = namespace(query=query), list[Array]()
     lead = broadcast_lead(query, state.sums, names="query, moments")
-    longest = min(CAUSAL_CHUNK, tokens_at_once(lead, state.dim, state.order))
-    for tokens in chunks(query.shape[-2], chunk_size, longest):
-        rows, keys, values = (x[..., tokens, :] for x in (query, key, value))
-        earlier = weighted_sums(xp, rows, state.weighted(expansion), expansion.order)
-        kernel = causal_part(xp, expansion(rows @ xp.matrix_transpose(keys)))
-        own = kernel @ with_one(xp, values, kernel.dtype)
-        outputs.append(divided(earlier + own))
-        state = state.update(keys, values)
+    longest = tokens_at_once(lead, state.dim, state.order)
+    for span in chunks(query.shape[-2], None, max(longest, chunk_size or 0)):
+        rows, keys, values = (x[..., span, :] for x in (query, key, value))
+        extended = with_one(xp, values, state.sums.dtype)
+        parts = list(chunks(rows.shape[-2], chunk_size, min(longest, CAUSAL_CHUNK)))
+        earlier, state = prefix_sums(rows, keys, extended, state, expansion, parts)
+        for tokens, before in zip(parts, earlier, strict=True):
+            scores = rows[..., tokens, :] @ xp.matrix_transpose(keys[..., tokens, :])
+            own = causal_part(xp, expansion(scores)) @ extended[..., tokens, :]
+            outputs.append(divided(before + own))
     return xp.concat(outputs, axis=-2), state
 
 

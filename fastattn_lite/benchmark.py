@@ -15,7 +15,7 @@ import numpy as np
 
 from fastattn_lite import machine
 from fastattn_lite.attention import fast_attention
-from fastattn_lite.complexity import Timing, fast_flops, measure, peak_memory
+from fastattn_lite.complexity import Timing, measure, peak_memory
 from fastattn_lite.expansion import taylor
 from fastattn_lite.factorization import number_of_features
 from fastattn_lite.reference import kernel_attention
@@ -23,7 +23,6 @@ from fastattn_lite.reference import kernel_attention
 ORDER = 2
 DIM = 64
 GOAL_TOKENS = 65_536
-PRODUCT_TOKENS = 1024
 CHECK_TOKENS = 2_500
 CHECK_TOLERANCE = 1e-4
 PAR_GOALS = {32: 2_048, 64: 4_096}
@@ -78,20 +77,15 @@ class Case:
         return lambda: fast_attention(query, key, value, order=ORDER, is_causal=self.is_causal)
 
     def products(self) -> Callable[[], Any]:
-        """Return plain matrix products of as many flops as fast attention's moments take."""
-        random, rows = np.random.default_rng(0), min(PRODUCT_TOKENS, self.tokens)
-        features = number_of_features(self.dim, ORDER)
-        shapes = [(features, rows), (rows, self.dim + 1), (features, self.dim + 1)]
+        """Return the two plain products of the same flops: features as one matrix, already made.
+
+        They are Phi^T [V, 1] and Phi M, with Phi of shape (n, R).
+        """
+        random, features = np.random.default_rng(0), number_of_features(self.dim, ORDER)
+        shapes = [(self.tokens, features), (self.tokens, self.dim + 1), (features, self.dim + 1)]
         arrays = [self.array(random.standard_normal(shape, dtype=np.float32)) for shape in shapes]
-        block, extended, moments = arrays
-        rounds = round(fast_flops(self.tokens, self.dim, ORDER) / fast_flops(rows, self.dim, ORDER))
-
-        def run() -> None:
-            for _ in range(rounds):
-                _ = block @ extended
-                _ = block.T @ moments
-
-        return run
+        phi, extended, moments = arrays
+        return lambda: (phi.T @ extended, phi @ moments)
 
     def torch_attention(self) -> Callable[[], Any]:
         """Return the call of torch's own softmax attention."""

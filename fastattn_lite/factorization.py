@@ -24,14 +24,15 @@ from fastattn_lite._arrays import (
     check_memory,
     check_token_axes,
     contiguous,
+    multiply_into,
     namespace,
 )
 from fastattn_lite.expansion import Expansion
 
 Factors = list[tuple[Array, Array]]
 """Variables x_i, each with the monomials of the degree below that it multiplies."""
-BLOCK_NUMBERS = 2**19
-"""About how many feature values a part of the last degree holds (2 MiB in float32)."""
+BLOCK_NUMBERS = 2**20
+"""About how many feature values a part of the last degree holds (4 MiB in float32)."""
 
 
 def number_of_features(dim: int, order: int) -> int:
@@ -78,32 +79,57 @@ def monomial_features(x: Array, order: int) -> Array:
     check_token_axes(x=x)
     features, order = number_of_features(x.shape[-1], order), int(order)
     check_memory(f"{features:,} features", features * math.prod(x.shape[:-1]), xp.finfo(x.dtype))
-    return xp.matrix_transpose(xp.concat(list(feature_blocks(xp, x, order)), axis=-2))
+    return xp.matrix_transpose(xp.concat(list(feature_blocks(xp, x, order, features)), axis=-2))
 
 
-def feature_blocks(xp: Any, x: Array, order: int) -> Iterator[Array]:
+def feature_blocks(xp: Any, x: Array, order: int, most: int | None = None) -> Iterator[Array]:
     """Yield the monomials in order as blocks (..., monomials, n), the last degree in parts.
 
     Tokens come last, so that a monomial is one contiguous row and a product of two rows is fast.
-    The parts of the last degree stay in a processor's cache until the caller has used them.
+    A part has about `most` monomials, few enough to stay in a processor's cache until the caller
+    has used them. It holds until the next one is asked for: all parts are written to one place.
     """
     variables = contiguous(xp, xp.matrix_transpose(x))
-    products = written_products if can_write_in_place(variables) else joined_products
+    products = _written_products if can_write_in_place(variables) else joined_products
     block = xp.ones_like(variables[..., :1, :])
     yield block
     for degree in range(1, order):
-        block = products(xp, next_factors(variables, block, degree))
+        (block,) = products(xp, [next_factors(variables, block, degree)])
         yield block
     if order > 0:
-        most = max(1, BLOCK_NUMBERS // max(1, math.prod(x.shape[:-1])))
-        for part in _parts(next_factors(variables, block, order), most):
-            yield products(xp, part)
+        most = most or block_rows(math.prod(x.shape[:-1]))
+        yield from products(xp, list(_parts(next_factors(variables, block, order), most)))
+
+
+def block_rows(tokens: int) -> int:
+    """Return about how many monomials of so many tokens stay in a processor's cache."""
+    return max(1, BLOCK_NUMBERS // max(1, tokens))
 
 
 def next_factors(variables: Array, below: Array, degree: int) -> Factors:
     """Return x_1 with every monomial below, x_2 with those without x_1, and so on."""
     starts = first_positions(variables.shape[-2], degree - 1)
     return [(variables[..., i : i + 1, :], below[..., start:, :]) for i, start in enumerate(starts)]
+
+
+def joined_products(xp: Any, parts: list[Factors]) -> Iterator[Array]:
+    """Yield, for each part, its products x_i times lower, one below the other."""
+    for factors in parts:
+        yield xp.concat([x_i * lower for x_i, lower in factors], axis=-2)
+
+
+def _written_products(xp: Any, parts: list[Factors]) -> Iterator[Array]:
+    """Yield the same, written over each other: memory is taken once, and no gradients recorded."""
+    x_1, rows = parts[0][0][0], max(map(_rows, parts))
+    shape = (*x_1.shape[:-2], rows, x_1.shape[-1])
+    place = xp.empty(shape, dtype=x_1.dtype, device=device(x_1))
+    multiply = multiply_into(x_1)
+    for factors in parts:
+        end = 0
+        for x_i, lower in factors:
+            start, end = end, end + lower.shape[-2]
+            multiply(x_i, lower, out=place[..., start:end, :])
+        yield place[..., :end, :]
 
 
 def _parts(factors: Factors, most: int) -> Iterator[Factors]:
@@ -116,21 +142,8 @@ def _parts(factors: Factors, most: int) -> Iterator[Factors]:
             first, rows = last, 0
 
 
-def written_products(xp: Any, factors: Factors) -> Array:
-    """Return all products x_i times lower, one below the other, each written to its place."""
-    x_1, end = factors[0][0], 0
-    rows = sum(lower.shape[-2] for _, lower in factors)
-    shape = (*x_1.shape[:-2], rows, x_1.shape[-1])
-    block = xp.empty(shape, dtype=x_1.dtype, device=device(x_1))
-    for x_i, lower in factors:
-        start, end = end, end + lower.shape[-2]
-        xp.multiply(x_i, lower, out=block[..., start:end, :])
-    return block
-
-
-def joined_products(xp: Any, factors: Factors) -> Array:
-    """Return the same without writing into an array, so that gradients can be recorded."""
-    return xp.concat([x_i * lower for x_i, lower in factors], axis=-2)
+def _rows(factors: Factors) -> int:
+    return sum(lower.shape[-2] for _, lower in factors)
 
 
 def feature_weights(expansion: Expansion, dim: int) -> npt.NDArray[np.float64]:

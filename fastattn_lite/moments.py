@@ -21,18 +21,24 @@ from fastattn_lite._arrays import (
     Array,
     accumulation_dtype,
     broadcast_lead,
+    can_write_in_place,
     check_memory,
     check_token_axes,
     chunks,
     namespace,
 )
 from fastattn_lite.expansion import Expansion
-from fastattn_lite.factorization import feature_blocks, feature_weights, number_of_features
+from fastattn_lite.factorization import (
+    block_rows,
+    feature_blocks,
+    feature_weights,
+    number_of_features,
+)
 from fastattn_lite.progress import Progress
 
 FEATURES_AT_ONCE = 2**21
 """How many feature values below the last degree a chunk may hold (8 MiB in float32)."""
-TOKENS_AT_ONCE = 2048
+TOKENS_AT_ONCE = 4096
 """Most tokens in a chunk: enough for fast products, few enough for a processor's cache."""
 
 
@@ -140,11 +146,8 @@ class Moments:
                 f"expansion: expected an order of at most {self.order}, that of the moments, "
                 f"got {expansion.order}"
             )
-        xp = namespace(moments=self.sums)
-        weights = xp.asarray(
-            feature_weights(expansion, self.dim), dtype=self.sums.dtype, device=device(self.sums)
-        )
-        return weights[:, None] * self.sums[..., : weights.shape[0], :]
+        weights = _weights(expansion, self)
+        return weights * self.sums[..., : weights.shape[0], :]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the moments to one portable file (.npz, no pickle), whole or not at all.
@@ -238,12 +241,51 @@ def stream_moments(
 
 def weighted_sums(xp: Any, query: Array, weighted: Array, order: int) -> Array:
     """Return [F_i, G_i] = sum_a q_i^a (w_a M_a), shape (..., n, d_v + 1)."""
-    result, start = 0.0, 0
-    for block in feature_blocks(xp, xp.astype(query, weighted.dtype, copy=False), order):
+    blocks = feature_blocks(xp, xp.astype(query, weighted.dtype, copy=False), order)
+    result, start = xp.matrix_transpose(next(blocks)) @ weighted[..., :1, :], 1
+    writes = can_write_in_place(query)
+    for block in blocks:
         stop = start + block.shape[-2]
-        result = result + xp.matrix_transpose(block) @ weighted[..., start:stop, :]
+        part = xp.matrix_transpose(block) @ weighted[..., start:stop, :]
+        result = xp.add(result, part, out=result) if writes else result + part
         start = stop
     return result
+
+
+def prefix_sums(
+    query: Array,
+    key: Array,
+    extended: Array,
+    moments: Moments,
+    expansion: Expansion,
+    parts: list[slice],
+) -> tuple[list[Array], Moments]:
+    """Return [F_i, G_i] over the tokens before each part, and the moments after all parts.
+
+    Formula: sum_a w_a q_i^a M_a, then M_a += sum_j k_j^a [v_j, 1] over the part; block of
+    monomials by block, each through all parts, so that its moments stay in the cache.
+    """
+    xp, weights = namespace(query=query), _weights(expansion, moments)
+    lead = broadcast_lead(query, moments.sums, names="query, moments")
+    most = block_rows(math.prod(lead) * query.shape[-2])
+    features = (feature_blocks(xp, x, expansion.order, most) for x in (query, key))
+    sums, after, start = [0.0] * len(parts), list[Array](), 0
+    for queries, keys in zip(*features, strict=True):
+        block = slice(start, start := start + keys.shape[-2])
+        running = moments.sums[..., block, :]
+        for i, tokens in enumerate(parts):
+            weighted = weights[block, :] * running
+            sums[i] = sums[i] + xp.matrix_transpose(queries[..., tokens]) @ weighted
+            running = running + keys[..., tokens] @ extended[..., tokens, :]
+        after.append(running)
+    return sums, replace(moments, sums=xp.concat(after, axis=-2))
+
+
+def _weights(expansion: Expansion, moments: Moments) -> Array:
+    """Return the w_a as one column, in the type and on the device of the moments."""
+    xp, sums = namespace(moments=moments.sums), moments.sums
+    weights = feature_weights(expansion, moments.dim)
+    return xp.asarray(weights, dtype=sums.dtype, device=device(sums))[:, None]
 
 
 def divided(sums: Array) -> Array:
