@@ -33,6 +33,8 @@ def softmax_attention(
     Cost: 2 n_q n_k (d + d_v) flops and O(n_q n_k) memory. The dtype is that of `value`.
     Raises `TypeError` or `ValueError` naming the argument that does not fit.
     Equation: eq-softmax-kernel-sum (chapter intro).
+    Equation: eq-weighted-values (chapter attention_as_a_kernel_sum).
+    Equation: eq-causal-sum (chapter attention_as_a_kernel_sum).
     Source: Vaswani et al. 2017.
     """
     return _weighted_mean(query, key, value, None, is_causal, scale)
@@ -71,7 +73,8 @@ def attention_weights(
     Formula: A_ij = f(s_ij) / sum_j f(s_ij), with exp for f where `expansion` is None.
     Shapes: query (..., n_q, d), key (..., n_k, d) to (..., n_q, n_k). Cost: 2 n_q n_k d flops.
     The dtype is that of the wider input, at least float32. Errors as in `softmax_attention`.
-    Chapter: expansion_truncation.
+    Equation: eq-attention-weights (chapter attention_as_a_kernel_sum).
+    Equation: eq-row-shift (chapter attention_as_a_kernel_sum).
     """
     xp = namespace(query=query, key=key)
     check_query_and_key(query, key)

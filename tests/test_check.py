@@ -30,13 +30,17 @@ from fastattn_lite.check import (
     check_equal,
     check_features_needed,
     check_fitted_expansion,
+    check_keys_in_chunks,
     check_largest_order,
     check_monomials,
     check_multiplicity,
     check_order_one_attention,
     check_rescaled,
+    check_stable_weights,
+    check_tokens_that_fit,
     check_truncated_exp,
     check_weight_distance,
+    check_window_attention,
     show_source,
 )
 
@@ -149,10 +153,72 @@ def cache_crossover(dim, order, cache_bytes, moment_bytes):
     return math.comb(dim + order, order) * (dim + 1) * moment_bytes / (2 * dim * cache_bytes)
 
 
+def stable_weights(scores):
+    kernel = np.exp(scores - scores.max(1)[:, None])
+    return kernel / kernel.sum(1)[:, None]
+
+
+def raw_weights(scores):
+    return np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+
+
+def in_chunks(query, key, value, size):
+    """Sum over chunks of keys, with a running maximum."""
+    with_one = np.column_stack([value, np.ones(len(value))])
+    top, sums = np.full((len(query), 1), -np.inf), 0.0
+    for c in range(0, len(key), size):
+        scores = query @ key[c : c + size].T / math.sqrt(query.shape[1])
+        new = np.maximum(top, scores.max(1, keepdims=True))
+        sums = sums * np.exp(top - new) + np.exp(scores - new) @ with_one[c : c + size]
+        top = new
+    return sums[:, :-1] / sums[:, -1:]
+
+
+def in_chunks_without_shift(query, key, value, size):
+    above, below = 0.0, 0.0
+    for c in range(0, len(key), size):
+        kernel = np.exp(query @ key[c : c + size].T / math.sqrt(query.shape[1]))
+        above, below = above + kernel @ value[c : c + size], below + kernel.sum(1)
+    return above / below[:, None]
+
+
+def chunk_outputs(query, key, value, size):
+    parts = (slice(c, c + size) for c in range(0, len(key), size))
+    return [softmax_attention(query, key[part], value[part]) for part in parts]
+
+
+def without_the_rest(query, key, value, size):
+    whole = max(len(key) // size * size, 1)
+    return softmax_attention(query, key[:whole], value[:whole])
+
+
+def window_weights(query, key, reach, excluded=-np.inf):
+    place = np.arange(len(key))
+    scores = query @ key.T / math.sqrt(query.shape[1])
+    return np.where(np.abs(place[:, None] - place) <= reach, scores, excluded)
+
+
+def window_attention(query, key, value, reach):
+    return raw_weights(window_weights(query, key, reach)) @ value
+
+
+def window_over_all(query, key, value, reach):
+    total = np.exp(window_weights(query, key, len(key))).sum(1, keepdims=True)
+    return np.exp(window_weights(query, key, reach)) / total @ value
+
+
+def tokens_that_fit(memory, heads, number_bytes):
+    return math.isqrt(int(memory // (heads * number_bytes)))
+
+
 RIGHT = {
     check_cache_crossover: cache_crossover,
     check_chunked_outputs: chunked_outputs,
     check_compensated_sum: compensated_sum,
+    check_stable_weights: stable_weights,
+    check_keys_in_chunks: in_chunks,
+    check_window_attention: window_attention,
+    check_tokens_that_fit: tokens_that_fit,
     check_crossover: crossover,
     check_order_one_attention: order_one_attention,
     check_multiplicity: multiplicity,
@@ -218,6 +284,66 @@ WRONG = [
     (check_compensated_sum, lambda x: np.sum(x), "in pairs"),
     (check_compensated_sum, lambda x: float(np.sum(x, dtype=np.float64)), "stay in float32"),
     (check_compensated_sum, lambda x: compensated_sum(x, sign=-1), "sign of the correction"),
+    (check_stable_weights, lambda s: stable_weights(s.T).T, "columns sum to 1"),
+    (check_stable_weights, lambda s: np.exp(s) / np.exp(s).sum(), "each row should"),
+    (check_stable_weights, np.exp, "these are the kernel values"),
+    (check_stable_weights, lambda s: np.exp(s - s.max(1)[:, None]), "shifted kernel"),
+    (check_stable_weights, lambda s: np.log(stable_weights(s)), "logarithms"),
+    (check_stable_weights, lambda s: 0 * s, "in proportion"),
+    (check_stable_weights, raw_weights, "overflow"),
+    (check_stable_weights, lambda s: raw_weights(s - s.max()), "of its own"),
+    (
+        check_stable_weights,
+        lambda s: raw_weights(s - np.maximum(s.max(1, keepdims=True), 0)),
+        "of its own",
+    ),
+    (check_keys_in_chunks, lambda q, k, v, c: np.mean(chunk_outputs(q, k, v, c), 0), "average"),
+    (check_keys_in_chunks, lambda q, k, v, c: np.sum(chunk_outputs(q, k, v, c), 0), "divide once"),
+    (check_keys_in_chunks, lambda q, k, v, c: chunk_outputs(q, k, v, c)[-1], "last chunk is left"),
+    (check_keys_in_chunks, without_the_rest, "shorter"),
+    (
+        check_keys_in_chunks,
+        lambda q, k, v, c: in_chunks(q * math.sqrt(3), k, v, c),
+        "scale is missing",
+    ),
+    (check_keys_in_chunks, in_chunks_without_shift, "overflow"),
+    (check_keys_in_chunks, lambda q, k, v, c: softmax_attention(q, k, v), "n x n"),
+    (check_keys_in_chunks, lambda q, k, v, c: v, "not those of"),
+    (check_window_attention, window_over_all, "sum over all keys"),
+    (
+        check_window_attention,
+        lambda q, k, v, r: (
+            np.tril(np.exp(window_weights(q, k, r)))
+            @ v
+            / np.tril(np.exp(window_weights(q, k, r))).sum(1, keepdims=True)
+        ),
+        "after the token",
+    ),
+    (
+        check_window_attention,
+        lambda q, k, v, r: window_attention(q, k, v, max(r - 1, 0)),
+        "too narrow",
+    ),
+    (
+        check_window_attention,
+        lambda q, k, v, r: raw_weights(window_weights(q, k, r, 0.0)) @ v,
+        "no exclusion",
+    ),
+    (check_window_attention, lambda q, k, v, r: softmax_attention(q, k, v), "still sees"),
+    (
+        check_window_attention,
+        lambda q, k, v, r: np.exp(window_weights(q, k, r)) @ v,
+        "denominator",
+    ),
+    (check_window_attention, lambda q, k, v, r: v + 1, "means over the keys"),
+    (check_tokens_that_fit, lambda m, h, b: m / (h * b), "pairs fit"),
+    (check_tokens_that_fit, lambda m, h, b: math.sqrt(m / b), "every head"),
+    (check_tokens_that_fit, lambda m, h, b: math.sqrt(m / h), "number_bytes bytes"),
+    (check_tokens_that_fit, lambda m, h, b: math.sqrt(8 * m / (h * b)), "not bits"),
+    (check_tokens_that_fit, lambda m, h, b: math.sqrt(m / (h * b)) / 2, "more than one matrix"),
+    (check_tokens_that_fit, lambda m, h, b: tokens_that_fit(m, h, b) + 1, "round down"),
+    (check_tokens_that_fit, lambda m, h, b: math.sqrt(m / (h * b)), "round down"),
+    (check_tokens_that_fit, lambda m, h, b: 7, "just fill"),
     (check_crossover, lambda d, p: sum(d**i for i in range(p + 1)) * (d + 1) / d, "x_1 x_2"),
     (check_crossover, lambda d, p: math.comb(d + p, p), "column of ones"),
     (check_crossover, lambda d, p: 2 * crossover(d, p), "causal"),

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pytest
 from playwright.sync_api import Page, Route, sync_playwright
+from scipy.spatial import ConvexHull
 
 from fastattn_lite import (
     Expansion,
@@ -47,6 +48,7 @@ from fastattn_lite.complexity import (
     moment_numbers,
 )
 from fastattn_lite.figures import MonomialBasis
+from fastattn_lite.figures.kernel_sum import one_query
 from fastattn_lite.figures.measured import ORDERS as COMPARED
 from fastattn_lite.figures.measured import leak, measure, random_tokens
 from fastattn_lite.figures.merging import merge_tokens
@@ -297,6 +299,24 @@ def test_causal_attention(page: Page, tmp_path: Path) -> None:
     np.testing.assert_allclose(kernel, expected, rtol=1e-12)
     distances = np.linalg.norm(value[:, None] - value[None], axis=-1)
     assert diameter == pytest.approx(np.max(distances), rel=1e-12)
+
+
+@pytest.mark.parametrize(("order", "seed"), [(0, 0), (1, 5), (2, 1), (3, 2), (6, 99)])
+def test_one_query_among_keys(page: Page, tmp_path: Path, order: int, seed: int) -> None:
+    case = {"query_x": -2.1, "query_y": 1.7, "order": order, "tokens": 11, "seed": seed}
+    script = """(maths, settings) => {
+        const found = maths.kernelSum(settings);
+        return { ...found, hull: maths.convexHull(found.key) };
+    }"""
+    there, here = ask(page, tmp_path, script, case), one_query(**case)
+    names = {"key": here.key, "scores": here.scores, "exact": here.exact, "fast": here.fast}
+    outputs = {"exactOutput": here.exact_output, "fastOutput": here.fast_output}
+    for name, expected in {**names, **outputs}.items():
+        np.testing.assert_allclose(there[name], expected, rtol=1e-12, atol=1e-13)
+    assert there["apart"] == pytest.approx(here.apart, rel=1e-12)
+    assert there["negative"] == here.negative
+    corners = here.key[ConvexHull(here.key).vertices].tolist()
+    np.testing.assert_allclose(sorted(there["hull"]), sorted(corners), rtol=1e-12)
 
 
 @pytest.mark.parametrize(("dim", "order"), [(1, 4), (2, 0), (3, 3), (5, 2), (4, 6)])

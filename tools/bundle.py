@@ -73,7 +73,7 @@ def _color_classes(name: str) -> str:
     """Return how lines, points, bars and labels take one colour."""
     color = f"var(--fastattn-{name})"
     lines = f".fastattn-line.fastattn-{name},.fastattn-rule.fastattn-{name}{{stroke:{color}}}"
-    shapes = ".fastattn-point", ".fastattn-bar-mark", ".fastattn-label"
+    shapes = ".fastattn-point", ".fastattn-bar-mark", ".fastattn-disc", ".fastattn-label"
     return lines + ",".join(f"{shape}.fastattn-{name}" for shape in shapes) + f"{{fill:{color}}}"
 
 

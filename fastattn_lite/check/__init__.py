@@ -5,6 +5,12 @@ inputs and returns a `CheckResult`: a verdict and a hint. It never raises on a w
 no hint gives the solution away. One module a chapter, over `marking`.
 """
 
+from fastattn_lite.check.attention_as_a_kernel_sum import (
+    check_keys_in_chunks,
+    check_stable_weights,
+    check_tokens_that_fit,
+    check_window_attention,
+)
 from fastattn_lite.check.expansion_truncation import (
     check_best_shift,
     check_features_needed,
@@ -36,12 +42,16 @@ __all__ = [
     "check_equal",
     "check_features_needed",
     "check_fitted_expansion",
+    "check_keys_in_chunks",
     "check_largest_order",
     "check_monomials",
     "check_multiplicity",
     "check_order_one_attention",
     "check_rescaled",
+    "check_stable_weights",
+    "check_tokens_that_fit",
     "check_truncated_exp",
     "check_weight_distance",
+    "check_window_attention",
     "show_source",
 ]

@@ -80,12 +80,21 @@ function bar({ from, to, low, high, series }, { x, y }) {
   })];
 }
 
+/** Discs whose area is in proportion to a size; `radius` in pixels is that of size 1. */
+function discs({ points: places, radius, isRing, series }, { x, y }) {
+  return places.filter((place) => place.every(Number.isFinite)).map(([px, py, size]) => svg("circle", {
+    cx: pixel(x(px)), cy: pixel(y(py)), r: pixel(radius * Math.sqrt(size)),
+    class: isRing ? `fastattn-line fastattn-${series}` : `fastattn-disc fastattn-${series}`,
+    "stroke-width": isRing ? 2 : undefined, "stroke-dasharray": isRing ? palette.lines[series].dash.join(" ") || undefined : undefined,
+  }));
+}
+
 function text() {
   return [];
 }
 
 /** How each kind of mark is drawn. */
-export const MARKS = { line, points, band, rule, bracket, bar, text };
+export const MARKS = { line, points, band, rule, bracket, bar, discs, text };
 
 /** Where a mark's label stands, in pixels; undefined where it has none. */
 export function labelOf(mark, { x, y, box }) {

@@ -36,14 +36,24 @@ function follow(plot, onDrag, onResize) {
     onResize();
   };
   picture.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
+    if (event.button !== 0 || isScroll(plot, event)) return;
     plot.isDragged = true;
     picture.setPointerCapture(event.pointerId);
     move(event);
   });
+  // Browsers do not ask parts of a picture for their touch-action, so a knob refuses to scroll here.
+  picture.addEventListener("touchstart", (event) => {
+    if (event.target.closest(".fastattn-knob")) event.preventDefault();
+  }, { passive: false });
   picture.addEventListener("pointermove", (event) => plot.isDragged && move(event));
   picture.addEventListener("pointerup", release);
   picture.addEventListener("pointercancel", release);
+}
+
+/** Where a knob moves both ways, a finger beside it scrolls the page. */
+function isScroll({ spec }, { pointerType, target }) {
+  const hasKnob = [spec?.handle ?? []].flat().some(({ y }) => y !== undefined);
+  return hasKnob && pointerType === "touch" && !target.closest(".fastattn-knob");
 }
 
 function draw(plot, spec) {
@@ -54,6 +64,7 @@ function draw(plot, spec) {
   const width = plot.width || WIDTH_BEFORE_LAYOUT;
   const margin = { ...MARGIN, ...spec.margin };
   const box = { left: margin.left, top: margin.top, right: width - margin.right, bottom: plot.height - margin.bottom };
+  if (spec.hasEqualUnits) Object.assign(plot.spec, equalUnits(plot.spec, box));
   plot.x = makeScale(plot.spec.x, box.left, box.right);
   plot.y = makeScale(plot.spec.y, box.bottom, box.top);
   const place = { x: plot.x, y: plot.y, box, hatch: plot.hatch };
@@ -67,6 +78,16 @@ function draw(plot, spec) {
     svg("g", {}, handles([spec.handle ?? []].flat(), place)),
     svg("g", {}, labelNodes(spec.marks.map((mark) => labelOf(mark, place)), box)),
   );
+}
+
+/** The axes, the one with room to spare made longer, so that a unit has one length on both. */
+function equalUnits({ x, y }, box) {
+  const unit = Math.max((x.max - x.min) / (box.right - box.left), (y.max - y.min) / (box.bottom - box.top));
+  const widened = (axis, pixels) => {
+    const [middle, half] = [(axis.min + axis.max) / 2, (unit * pixels) / 2];
+    return { ...axis, min: middle - half, max: middle + half };
+  };
+  return { x: widened(x, box.right - box.left), y: widened(y, box.bottom - box.top) };
 }
 
 function definitions({ clip, hatch }, box) {
@@ -101,19 +122,33 @@ function axes({ spec, x, y }, box) {
   return nodes;
 }
 
-/** Vertical lines with a grip: the pointer's equivalent of a slider, which does the same by keys. */
-function handles(list, { x, box }) {
-  return list.flatMap(({ x: value, label }) => {
-    const px = Number(x(value).toFixed(1));
-    if (px < box.left - 1 || px > box.right + 1) return [];
-    const middle = box.bottom - 24;
-    const isFarRight = px > (box.left + box.right) / 2;
-    const nodes = [
-      svg("line", { x1: px, x2: px, y1: box.top, y2: box.bottom, class: "fastattn-handle-line" }),
-      svg("rect", { x: px - 6, y: middle - 14, width: 12, height: 28, rx: 6, class: "fastattn-handle" }),
-      svg("path", { d: `M${px - 2} ${middle - 5}v10M${px + 2} ${middle - 5}v10`, class: "fastattn-grip" }),
-    ];
-    if (label) nodes.push(svg("text", { x: px + (isFarRight ? -8 : 8), y: box.top - 6, "text-anchor": isFarRight ? "end" : "start", class: "fastattn-label fastattn-accent" }, [label]));
-    return nodes;
-  });
+/** What the pointer takes hold of; sliders do the same by keys. A handle with x and y is a knob. */
+function handles(list, place) {
+  return list.flatMap((handle) => (handle.y === undefined ? grip(handle, place) : knob(handle, place)));
+}
+
+/** A round handle that moves both ways, with room around it for a finger. */
+function knob({ x: valueX, y: valueY, label }, { x, y }) {
+  const [cx, cy] = [x(valueX), y(valueY)].map((pixel) => Number(pixel.toFixed(1)));
+  return [svg("g", { class: "fastattn-knob" }, [
+    svg("circle", { cx, cy, r: 22, class: "fastattn-knob-room" }),
+    svg("circle", { cx, cy, r: 9, class: "fastattn-handle" }),
+    svg("circle", { cx, cy, r: 3, class: "fastattn-grip" }),
+    svg("text", { x: cx + 13, y: cy - 9, class: "fastattn-label fastattn-accent" }, [label]),
+  ])];
+}
+
+/** A vertical line with a grip, which moves sideways. */
+function grip({ x: value, label }, { x, box }) {
+  const px = Number(x(value).toFixed(1));
+  if (px < box.left - 1 || px > box.right + 1) return [];
+  const middle = box.bottom - 24;
+  const isFarRight = px > (box.left + box.right) / 2;
+  const nodes = [
+    svg("line", { x1: px, x2: px, y1: box.top, y2: box.bottom, class: "fastattn-handle-line" }),
+    svg("rect", { x: px - 6, y: middle - 14, width: 12, height: 28, rx: 6, class: "fastattn-handle" }),
+    svg("path", { d: `M${px - 2} ${middle - 5}v10M${px + 2} ${middle - 5}v10`, class: "fastattn-grip" }),
+  ];
+  if (label) nodes.push(svg("text", { x: px + (isFarRight ? -8 : 8), y: box.top - 6, "text-anchor": isFarRight ? "end" : "start", class: "fastattn-label fastattn-accent" }, [label]));
+  return nodes;
 }
