@@ -100,6 +100,7 @@ def run(path: Path) -> Any:
         notebook,
         kernel_name="python3",
         on_cell_start=show_progress,
+        coalesce_streams=True,
         record_timing=False,
         resources={"metadata": {"path": str(path.parent)}},
         store_widget_state=False,

@@ -28,6 +28,7 @@ def format_number(x: float) -> str:
         return "–"
     if math.isinf(x):
         return "∞" if x > 0 else "−∞"
+    x = x or 0.0  # also for -0.0
     size = abs(x)
     if size >= 1e6 or 0 < size < 1e-3:
         mantissa, _, exponent = f"{x:.2e}".partition("e")
