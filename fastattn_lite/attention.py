@@ -136,8 +136,9 @@ def _causal_attention(
     lead = broadcast_lead(query, state.sums, names="query, moments")
     longest = tokens_at_once(lead, state.dim, state.order)
     for span in chunks(query.shape[-2], None, max(longest, chunk_size or 0)):
-        rows, keys, values = (x[..., span, :] for x in (query, key, value))
-        extended = with_one(xp, values, state.sums.dtype)
+        spans = (x[..., span, :] for x in (query, key))
+        rows, keys = (xp.astype(x, state.sums.dtype, copy=False) for x in spans)
+        extended = with_one(xp, value[..., span, :], state.sums.dtype)
         parts = list(chunks(rows.shape[-2], chunk_size, min(longest, CAUSAL_CHUNK)))
         earlier, state = prefix_sums(rows, keys, extended, state, expansion, parts)
         for tokens, before in zip(parts, earlier, strict=True):

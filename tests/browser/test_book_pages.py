@@ -33,7 +33,7 @@ def has_figures(stem: str) -> bool:
 
 
 WITH_FIGURES = [f"book/{stem}" for stem in CHAPTERS if has_figures(stem)]
-MOST_TABS = 60
+MOST_TABS = 200
 """A reader without a mouse reaches the first figure from the top in at most so many steps."""
 
 SHIFT = """

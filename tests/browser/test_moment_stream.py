@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 import traitlets
 from playwright.sync_api import Page
-from test_attention_figures import Stage, browser, sentence, stage, state
 
+from browser.stage import Stage, sentence, state
 from fastattn_lite.figures import MomentStream
 
-__all__ = ["browser", "stage"]  # fixtures that pytest finds here
 pytestmark = pytest.mark.browser
 
 FIGURES = [
