@@ -9,8 +9,8 @@ const CACHE_BYTES = { float32: 4, bfloat16: 2 };
 const MOMENT_BYTES = 4;
 /** The colours and signs that the devices take in turn. */
 const DEVICES = ["taylor", "chebyshev", "minimax", "warning"];
-/** A device as wide as this, in pixels, has room for the sum beside the count. */
-const ROOM_FOR_SUMS = 125;
+/** Two labels with sums, face to face, have room in a device as wide as this, in pixels. */
+const ROOM_FOR_SUMS = 200;
 /** Right of this token the words stand on the left of their node. */
 const FAR_RIGHT = 0.8 * STREAM_TOKENS;
 const ACROSS = { min: -0.8, max: STREAM_TOKENS + 0.6 };
