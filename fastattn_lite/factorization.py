@@ -79,18 +79,24 @@ def monomial_features(x: Array, order: int) -> Array:
     check_token_axes(x=x)
     features, order = number_of_features(x.shape[-1], order), int(order)
     check_memory(f"{features:,} features", features * math.prod(x.shape[:-1]), xp.finfo(x.dtype))
-    return xp.matrix_transpose(xp.concat(list(feature_blocks(xp, x, order, features)), axis=-2))
+    return xp.matrix_transpose(
+        xp.concat(list(feature_blocks(xp, x, order, most=features)), axis=-2)
+    )
 
 
-def feature_blocks(xp: Any, x: Array, order: int, most: int | None = None) -> Iterator[Array]:
+def feature_blocks(
+    xp: Any, x: Array, order: int, *partners: Array, most: int | None = None
+) -> Iterator[Array]:
     """Yield the monomials in order as blocks (..., monomials, n), the last degree in parts.
 
     Tokens come last, so that a monomial is one contiguous row and a product of two rows is fast.
     A part has about `most` monomials, few enough to stay in a processor's cache until the caller
-    has used them. It holds until the next one is asked for: all parts are written to one place.
+    has used them. It holds until the next one is asked for: all parts are written to one place,
+    unless torch must keep them for the gradient of x or of the `partners` they are multiplied by.
     """
     variables = contiguous(xp, xp.matrix_transpose(x))
-    products = _written_products if can_write_in_place(variables) else joined_products
+    writes = all(map(can_write_in_place, (variables, *partners)))
+    products = _written_products if writes else joined_products
     block = xp.ones_like(variables[..., :1, :])
     yield block
     for degree in range(1, order):

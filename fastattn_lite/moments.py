@@ -181,8 +181,8 @@ class Moments:
         size = tokens_at_once(tuple(sums.shape[:-2]), self.dim, self.order)
         for tokens in chunks(key.shape[-2], chunk_size, size):
             keys = xp.astype(key[..., tokens, :], sums.dtype, copy=False)
-            blocks = feature_blocks(xp, keys, self.order)
             extended = with_one(xp, value[..., tokens, :], sums.dtype)
+            blocks = feature_blocks(xp, keys, self.order, extended)
             sums = sums + xp.concat([block @ extended for block in blocks], axis=-2)
         return replace(self, sums=sums)
 
@@ -241,9 +241,9 @@ def stream_moments(
 
 def weighted_sums(xp: Any, query: Array, weighted: Array, order: int) -> Array:
     """Return [F_i, G_i] = sum_a q_i^a (w_a M_a), shape (..., n, d_v + 1)."""
-    blocks = feature_blocks(xp, xp.astype(query, weighted.dtype, copy=False), order)
+    blocks = feature_blocks(xp, xp.astype(query, weighted.dtype, copy=False), order, weighted)
     result, start = xp.matrix_transpose(next(blocks)) @ weighted[..., :1, :], 1
-    writes = can_write_in_place(query)
+    writes = can_write_in_place(query) and can_write_in_place(weighted)
     for block in blocks:
         stop = start + block.shape[-2]
         part = xp.matrix_transpose(block) @ weighted[..., start:stop, :]
@@ -268,7 +268,8 @@ def prefix_sums(
     xp, weights = namespace(query=query), _weights(expansion, moments)
     lead = broadcast_lead(query, moments.sums, names="query, moments")
     most = block_rows(math.prod(lead) * query.shape[-2])
-    features = (feature_blocks(xp, x, expansion.order, most) for x in (query, key))
+    used = query, key, extended, moments.sums
+    features = (feature_blocks(xp, x, expansion.order, *used, most=most) for x in (query, key))
     sums, after, start = [0.0] * len(parts), list[Array](), 0
     for queries, keys in zip(*features, strict=True):
         block = slice(start, start := start + keys.shape[-2])

@@ -285,6 +285,20 @@ def test_gradients_pass_through_a_stream():
         assert worst(left.grad, right.grad) < 1e-12
 
 
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("watched", [0, 1, 2])
+def test_gradients_of_one_input_alone(watched, is_causal, monkeypatch):
+    monkeypatch.setattr("fastattn_lite.factorization.BLOCK_NUMBERS", 40)  # several parts
+    fast = [torch.from_numpy(x) for x in draw(dim=6)]
+    direct = [x.clone() for x in fast]
+    for inputs in (fast, direct):
+        inputs[watched].requires_grad_()
+    fast_attention(*fast, is_causal=is_causal).square().sum().backward()
+    result = kernel_attention(*direct, expansion=taylor(2), is_causal=is_causal)
+    result.square().sum().backward()
+    assert worst(fast[watched].grad, direct[watched].grad) < 1e-12
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_low_precision_is_at_most_twice_as_wrong_as_the_plain_formula(dtype, is_causal):
