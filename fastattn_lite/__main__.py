@@ -6,7 +6,6 @@ import argparse
 import datetime
 import json
 import shlex
-import statistics
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from fastattn_lite import __version__, benchmark, machine
 from fastattn_lite.attention import BACKENDS
+from fastattn_lite.complexity import Timing
 from fastattn_lite.progress import Progress
 from fastattn_lite.results import list_results, save_result
 
@@ -146,15 +146,16 @@ def machine_line() -> str:
 
 def times_table(samples: list[dict[str, Any]]) -> str:
     """Return the measured times, one line a series."""
-    lines = [f"{'library':8}{'form':8}{'d':>4}{'n':>9}{'median':>11}{'spread':>8}  what"]
+    times = f"{'least':>11}{'median':>11}{'spread':>8}"
+    lines = [f"{'library':8}{'form':8}{'d':>4}{'n':>9}{times}  what"]
     for sample in samples:
         if sample["unit"] == "s":
             form = "causal" if sample["is_causal"] else "full"
-            middle = statistics.median(sample["values"])
-            spread = (max(sample["values"]) - min(sample["values"])) / middle
+            timing = Timing(tuple(sample["values"]))
             lines.append(
                 f"{sample['library']:8}{form:8}{sample['dim']:4}{sample['tokens']:9,}"
-                f"{1000 * middle:8,.1f} ms{spread:8.0%}  {sample['what']}"
+                f"{1000 * timing.least:8,.1f} ms{1000 * timing.median:8,.1f} ms"
+                f"{timing.spread:8.0%}  {sample['what']}"
             )
     return "\n".join(lines)
 

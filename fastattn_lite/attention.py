@@ -42,7 +42,7 @@ from fastattn_lite.normalization import (
 )
 from fastattn_lite.reference import causal_part
 
-CAUSAL_CHUNK = 256
+CAUSAL_CHUNK = 384
 """Most tokens in a causal chunk: within it the cost is quadratic."""
 BACKENDS = ("auto", "array")
 """The names that `backend` takes; "array" is the portable array-API path."""

@@ -90,8 +90,9 @@ def test_measure_calls_in_turn_and_leaves_the_warm_up_out():
     assert len(first.seconds) == len(second.seconds) == 3
 
 
-def test_median_and_spread():
+def test_least_median_and_spread():
     timing = Timing((4.0, 1.0, 2.0))
+    assert timing.least == 1.0
     assert timing.median == 2.0
     assert timing.spread == 1.5
 
