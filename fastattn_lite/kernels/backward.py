@@ -1,0 +1,175 @@
+"""The fused backward pass on a GPU: states again, with keys and queries exchanged.
+
+Saved are query, key, value, output and normaliser only: O(n d) numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import triton
+
+from fastattn_lite.kernels.differentiate import (
+    local_key_kernel,
+    local_query_kernel,
+    score_gradient_kernel,
+    upstream_kernel,
+    value_gradient_kernel,
+)
+from fastattn_lite.kernels.forward import four
+from fastattn_lite.kernels.settings import settings_for
+from fastattn_lite.kernels.states import (
+    ALL,
+    EARLIER,
+    LATER,
+    Chunks,
+    Coefficients,
+    Tensor,
+    Transposed,
+    Weighted,
+    accumulate,
+    arguments,
+    combine,
+    cut_causal,
+    cut_full,
+    padded_width,
+    precision,
+    transposed,
+)
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """c_i = g_i / (gain G_i), d_i = c_i . o_i and d_i q_i; gain keeps c_i within float16."""
+
+    scaled: Tensor
+    inner: Tensor
+    offsets: Tensor
+    gain: float
+
+
+def attention_backward(
+    gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, output: Tensor,
+    normaliser: Tensor, coefficients: Coefficients, is_causal: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Return the gradients of query, key and value; all have the same number of heads.
+
+    Shapes: (h, n, d) or (h, n, d_v), normaliser (h, n) in float32. Formulas: see `differentiate`.
+    """
+    query, key, value, output = (x.contiguous() for x in (query, key, value, output))
+    up = upstream(gradient, output, normaliser, query, is_causal)
+    cuts = (cut_causal(query.shape[1], padded_width(query.shape[2])),) * 2
+    if not is_causal:
+        cuts = (cut_full(key.shape[1], key), cut_full(query.shape[1], query))
+    local = local_gradients(query, key, value, up, coefficients, cuts[0]) if is_causal else None
+    q, k = transposed(query), transposed(key)
+    directions = (EARLIER, LATER) if is_causal else (ALL, ALL)
+    of_query = query_gradient(q, k, value, up, coefficients, directions[0], cuts[0], local)
+    of_key, of_value = key_gradients(q, k, value, up, coefficients, directions[1], cuts[1], local)
+    return of_query, of_key, of_value
+
+
+def upstream(
+    gradient: Tensor, output: Tensor, normaliser: Tensor, query: Tensor, is_causal: bool
+) -> Upstream:
+    """Return what the gradients need of the output's gradient."""
+    (heads, tokens, dim), width = query.shape, output.shape[2]
+    gain = 2.0 ** -round((0.5 if is_causal else 1.0) * (max(tokens, 1) - 1).bit_length())
+    scaled, offsets = torch.empty_like(output), torch.empty_like(query)
+    inner = torch.empty_like(normaliser)
+    upstream_kernel[(triton.cdiv(tokens, 64), heads)](
+        gradient, output, normaliser, query, scaled, inner, offsets, tokens, gain,
+        *gradient.stride(), dim, width, D=padded_width(dim), E=padded_width(width), BM=64,
+    )  # fmt: skip
+    return Upstream(scaled, inner, offsets, gain)
+
+
+def local_gradients(
+    query: Tensor, key: Tensor, value: Tensor, up: Upstream, coefficients: Coefficients,
+    cut: Chunks,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Return, in float32, what a chunk's own scores add to the three gradients."""
+    of_query, of_key, of_value = (
+        torch.empty_like(x, dtype=torch.float32) for x in (query, key, value)
+    )
+    (heads, tokens, dim), tile = query.shape, 64
+    grid, given = (triton.cdiv(tokens, tile), heads), (query, key, value, up.scaled, up.inner)
+    sizes = (tokens, cut.size, dim, value.shape[2], *four(coefficients), up.gain)
+    constants = {
+        "ORDER": len(coefficients) - 1, "D": padded_width(dim), "B": tile,
+        "E": padded_width(value.shape[2]), "PRECISION": precision(query.dtype),
+    }  # fmt: skip
+    local_query_kernel[grid](*given, of_query, *sizes, **constants)
+    local_key_kernel[grid](*given, of_key, of_value, *sizes, **constants)
+    return of_query, of_key, of_value
+
+
+def slopes(coefficients: Coefficients) -> Coefficients:
+    """Return the coefficients of f'."""
+    return tuple(degree * a for degree, a in enumerate(coefficients))[1:]
+
+
+def query_gradient(
+    q: Transposed, k: Transposed, value: Tensor, up: Upstream, coefficients: Coefficients,
+    direction: int, cut: Chunks, local: tuple[Tensor, Tensor, Tensor] | None,
+) -> Tensor:  # fmt: skip
+    """Return sum_j f'(s_ij) (c_i . v_j - d_i) k_j."""
+    order, dtype = len(coefficients) - 1, q.x.dtype
+    raw = accumulate(k, value, order, cut)
+    means = combine(raw, coefficients, direction, dtype, derivative=True)
+    raw = accumulate(k, k.x, order - 1, cut)
+    offsets = combine(raw, slopes(coefficients), direction, dtype)
+    base = None if local is None else local[0]
+    return score_gradient(q, up.scaled, up.inner, offsets, means, coefficients, up.gain, base)
+
+
+def key_gradients(
+    q: Transposed, k: Transposed, value: Tensor, up: Upstream, coefficients: Coefficients,
+    direction: int, cut: Chunks, local: tuple[Tensor, Tensor, Tensor] | None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return sum_i f'(s_ij) (c_i . v_j - d_i) q_i and sum_i f(s_ij) c_i."""
+    order, dtype = len(coefficients) - 1, q.x.dtype
+    raw = accumulate(q, up.scaled, order, cut)
+    means = combine(raw, coefficients, direction, dtype)
+    _, of_key, of_value = (None, None, None) if local is None else local
+    value_part = value_gradient(k, value, means, coefficients, up.gain, of_value)
+    means = combine(raw, coefficients, direction, dtype, derivative=True)
+    raw = accumulate(q, up.offsets, order - 1, cut)
+    offsets = combine(raw, slopes(coefficients), direction, dtype)
+    return score_gradient(k, value, None, offsets, means, coefficients, up.gain, of_key), value_part
+
+
+def score_gradient(
+    x: Transposed, z: Tensor, factor: Tensor | None, offsets: Weighted, means: Weighted,
+    coefficients: Coefficients, gain: float, local: Tensor | None,
+) -> Tensor:  # fmt: skip
+    """Return the gradient of x through the scores: times z, less the offsets times a factor."""
+    (heads, tokens, dim), gradient = x.x.shape, torch.empty_like(x.x)
+    chosen = settings_for(x.x.dtype, x.width, means.columns)
+    score_gradient_kernel[(triton.cdiv(tokens, chosen.tokens), heads)](
+        x.x, x.copy, z, x.x if factor is None else factor, *arguments(offsets), *arguments(means),
+        gradient if local is None else local, gradient, tokens, means.tokens, x.padded,
+        means.chunks.size, means.chunks.count, coefficients[1], gain, dim, z.shape[2],
+        ORDER=means.order, D=x.width, E=means.columns, BM=chosen.tokens,
+        DIRECTION=means.direction, FACTOR=factor is not None, UNROLL=chosen.joined,
+        STAGES=chosen.stages, PRECISION=precision(x.x.dtype), num_warps=chosen.warps,
+    )  # fmt: skip
+    return gradient
+
+
+def value_gradient(
+    k: Transposed, value: Tensor, means: Weighted, coefficients: Coefficients, gain: float,
+    local: Tensor | None,
+) -> Tensor:  # fmt: skip
+    """Return the gradient of the values."""
+    (heads, tokens, dim), gradient = k.x.shape, torch.empty_like(value)
+    chosen = settings_for(k.x.dtype, k.width, means.columns)
+    value_gradient_kernel[(triton.cdiv(tokens, chosen.tokens), heads)](
+        k.x, k.copy, *arguments(means), gradient if local is None else local, gradient, tokens,
+        means.tokens, k.padded, means.chunks.size, means.chunks.count, coefficients[0], gain, dim,
+        value.shape[2], ORDER=means.order, D=k.width, E=means.columns, BM=chosen.tokens,
+        DIRECTION=means.direction, UNROLL=chosen.joined, STAGES=chosen.stages,
+        PRECISION=precision(k.x.dtype), num_warps=chosen.warps,
+    )  # fmt: skip
+    return gradient

@@ -1,0 +1,156 @@
+"""Evaluation on a GPU: sum_r z_i^(row r of x_i) S_r at each token, and a chunk's own scores.
+
+    linear form: out_i = sum_r x_i^r (z_i S_r) + a_0 sum_j y_j
+
+With z = x = q and S from keys and values it is the numerator of attention; with S from keys and
+keys it gives the normaliser; with z the output's gradient it gives the gradient of the query.
+"""
+
+import triton
+import triton.language as tl
+
+from fastattn_lite.kernels.accumulate import load_tokens, row_values
+
+
+@triton.jit
+def polynomial(s, a0, a1, a2, a3, ORDER: tl.constexpr):
+    """Return a_0 + a_1 s + ... by Horner's rule."""
+    if ORDER == 0:
+        value = s * 0.0 + a0
+    elif ORDER == 1:
+        value = a1 * s + a0
+    elif ORDER == 2:
+        value = (a2 * s + a1) * s + a0
+    else:
+        value = ((a3 * s + a2) * s + a1) * s + a0
+    return value
+
+
+@triton.jit
+def add_rows(
+    acc, z, x_t, states, first, second, begin, end, m, padded, k0, e, stride_k, stride_e,
+    size, ORDER: tl.constexpr, K: tl.constexpr, BM: tl.constexpr, UNROLL: tl.constexpr,
+    STAGES: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Add x_i^r (z_i S_r) for the rows begin <= r < end; a state takes `size` numbers."""
+    for row in tl.range(begin, end, UNROLL, num_stages=STAGES):
+        if UNROLL == 1:
+            values = row_values(x_t, first, second, row, padded, m, ORDER)
+            place = row * size + (k0 + tl.arange(0, K)) * stride_k
+            state = tl.load(states + place[:, None] + e[None, :] * stride_e)
+            acc = tl.dot(z * values[:, None], state, acc, input_precision=PRECISION)
+        else:
+            r = row + tl.arange(0, UNROLL)
+            values = tl.trans(row_values(x_t, first, second, r[:, None], padded, m[None, :], ORDER))
+            scaled = tl.reshape(values[:, :, None] * z[:, None, :], (BM, UNROLL * K))
+            j = tl.arange(0, UNROLL * K)
+            place = (row + j // K) * size + (k0 + j % K) * stride_k
+            state = tl.load(states + place[:, None] + e[None, :] * stride_e)
+            acc = tl.dot(scaled, state, acc, input_precision=PRECISION)
+    return acc
+
+
+@triton.jit
+def linear_form(
+    acc, z, x_t, states, sums, first, second, m, tokens, padded, R, half, a0,
+    stride_n, stride_k, z_width, ORDER: tl.constexpr, K: tl.constexpr, E: tl.constexpr,
+    BM: tl.constexpr, FLIPPED: tl.constexpr, UNROLL: tl.constexpr, STAGES: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Add the linear form of the tokens from m on, (BM, E); FLIPPED takes states transposed."""
+    k, e, t = tl.arange(0, K), tl.arange(0, E), tl.arange(0, BM)
+    at_k: tl.constexpr = 1 if FLIPPED else E
+    at_e: tl.constexpr = K if FLIPPED else 1
+    if not FLIPPED:
+        acc += a0 * tl.load(sums + e)[None, :]
+    if ORDER > 0:
+        tile = load_tokens(z, m, t, tokens, stride_n, stride_k, k, z_width)
+        linear = tl.load(states + k[:, None] * at_k + e[None, :] * at_e)
+        acc = tl.dot(tile, linear, acc, input_precision=PRECISION)
+        if ORDER > 1:
+            acc = add_rows(
+                acc, tile, x_t, states, first, second, 1, half, m + t, padded, 0, e, at_k, at_e,
+                K * E, ORDER, K, BM, UNROLL, STAGES, PRECISION,
+            )  # fmt: skip
+            if K >= 32 and not FLIPPED:
+                upper = K // 2 + tl.arange(0, K // 2)
+                tile = load_tokens(z, m, t, tokens, stride_n, stride_k, upper, z_width)
+                acc = add_rows(
+                    acc, tile, x_t, states, first, second, half, R, m + t, padded, K // 2, e,
+                    at_k, at_e, K * E, ORDER, K // 2, BM, UNROLL, STAGES, PRECISION,
+                )  # fmt: skip
+    return acc
+
+
+@triton.jit
+def add_local(
+    acc, total, query, k_t, v, m, begin, tokens, padded, stride_vn, stride_ve, width, a0, a1, a2, a3, ORDER: tl.constexpr, D: tl.constexpr,
+    E: tl.constexpr, BM: tl.constexpr, BS: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Add f(s_ij) v_j and f(s_ij) over the keys begin <= j <= i."""
+    t, s, d, e = tl.arange(0, BM), tl.arange(0, BS), tl.arange(0, D), tl.arange(0, E)
+    line = (1 + d)[:, None] * padded
+    for start in range(begin, m + BM, BS):
+        keys = tl.load(k_t + line + (start + s)[None, :])
+        values = load_tokens(v, start, s, tokens, stride_vn, stride_ve, e, width)
+        scores = tl.dot(query, keys, input_precision=PRECISION)
+        weights = polynomial(scores, a0, a1, a2, a3, ORDER)
+        weights = tl.where((m + t)[:, None] >= (start + s)[None, :], weights, 0.0)
+        total += tl.sum(weights, 1)
+        acc = tl.dot(weights.to(values.dtype), values, acc, input_precision=PRECISION)
+    return acc, total
+
+
+@triton.jit
+def state_place(h, m, tokens, chunk, chunks, group, DIRECTION: tl.constexpr):
+    """Return which state the tokens from m on meet, the head of its keys, and its tokens."""
+    g = h // group
+    c = m // chunk
+    if DIRECTION == 0:
+        place, held = g, tokens
+    elif DIRECTION == 1:
+        place, held = g * chunks + c, c * chunk
+    else:
+        place, held = g * chunks + c, tl.maximum(tokens - (c + 1) * chunk, 0)
+    return place, g, held * 1.0
+
+
+@triton.jit
+def attention_kernel(
+    q, q_t, key_states, key_sums, key_first, key_second, key_R, key_half,
+    states, sums, first, second, R, half, k_t, v, output, normaliser,
+    tokens, held, padded, k_padded, chunk, chunks, a0, a1, a2, a3, group,
+    stride_qh, stride_qn, stride_qd, dim, stride_vh, stride_vn, stride_ve, width,
+    ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, BM: tl.constexpr, BS: tl.constexpr,
+    DIRECTION: tl.constexpr, UNROLL: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Write o_i = F_i / G_i and G_i = a_0 n + q_i . sum_j h(s_ij) k_j, h(s) = (f(s) - a_0)/s."""
+    m = tl.program_id(0) * BM
+    h, padded = tl.program_id(1).to(tl.int64), padded.to(tl.int64)
+    place, g, count = state_place(h, m, held, chunk, chunks, group, DIRECTION)
+    t, d, e = tl.arange(0, BM), tl.arange(0, D), tl.arange(0, E)
+    q += h * stride_qh
+    q_t += h * (D + 1) * padded
+    found = linear_form(
+        tl.zeros([BM, D], tl.float32), q, q_t, key_states + place * key_R * D * D,
+        key_sums + place * D, key_first, key_second, m, tokens, padded, key_R, key_half, a1,
+        stride_qn, stride_qd, dim, ORDER - 1, D, D, BM, False, UNROLL, STAGES, PRECISION,
+    )  # fmt: skip
+    query = load_tokens(q, m, t, tokens, stride_qn, stride_qd, d, dim)
+    total = (a0 + tl.sum(found * query.to(tl.float32), 1)) * count
+    acc = linear_form(
+        tl.zeros([BM, E], tl.float32), q, q_t, states + place * R * D * E, sums + place * E,
+        first, second, m, tokens, padded, R, half, a0, stride_qn, stride_qd, dim,
+        ORDER, D, E, BM, False, UNROLL, STAGES, PRECISION,
+    ) * count  # fmt: skip
+    if DIRECTION == 1:
+        acc, total = add_local(
+            acc, total, query, k_t + g * (D + 1) * k_padded.to(tl.int64), v + g * stride_vh, m,
+            (m // chunk) * chunk, tokens, k_padded.to(tl.int64), stride_vn, stride_ve, width,
+            a0, a1, a2, a3, ORDER, D, E, BM, BS, PRECISION,
+        )  # fmt: skip
+    there = m + t < tokens
+    tl.store(normaliser + h * tokens + m + t, total, mask=there)
+    at = (h * tokens + m + t)[:, None] * width + e[None, :]
+    result = (acc / total[:, None]).to(output.dtype.element_ty)
+    tl.store(output + at, result, mask=there[:, None] & (e < width)[None, :])

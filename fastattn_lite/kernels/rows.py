@@ -1,0 +1,115 @@
+"""The rows of a state: which monomials meet every variable, and with which weight.
+
+f(s) = a_0 + s h(s) with h of degree p - 1, so with S_r[c] = sum_j k_j^r k_jc v_j
+
+    sum_j f(s_ij) v_j = a_0 sum_j v_j + sum_r q_i^r sum_c w_rc q_ic S_r[c],
+
+where r runs over the monomials of degree below p, the rows, and c over the variables. A product
+q^r q_c stands for the same monomial under several (r, c); those left of a row's first column are
+not computed, and the weights w_rc share each w_a of `feature_weights` among the pairs that are.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int32]
+LARGEST_ORDER = 3
+"""Rows are products of at most two variables."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of order p in `width` variables, sorted by their largest variable.
+
+    `first` and `second` hold the variables of each row, counted from 1; 0 is the constant 1.
+    Rows from `half` on need only the upper half of the columns, those from `width`//2 on.
+    """
+
+    order: int
+    width: int
+    first: Integers
+    second: Integers
+    half: int
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return len(self.first)
+
+    def first_column(self, row: int) -> int:
+        """Return the first column that is computed in a row."""
+        return self.width // 2 if row >= self.half else 0
+
+    def monomial(self, row: int, column: int) -> tuple[int, ...]:
+        """Return the variables of one entry, sorted, counted from 1."""
+        return tuple(sorted(x for x in (self.first[row], self.second[row], column + 1) if x > 0))
+
+
+@functools.lru_cache(maxsize=64)
+def rows_of(order: int, width: int) -> Rows:
+    """Return the rows for a polynomial of order 0 to 3."""
+    pairs: list[tuple[int, int]] = [(0, 0)] if order > 0 else []
+    if order > 1:
+        for last in range(1, width + 1):
+            pairs += [(last, i) for i in range(last + 1 if order > 2 else 1)]
+    table = np.array(pairs, dtype=np.int32).reshape(-1, 2)
+    wide = width >= 32
+    half = int(np.sum(table[:, 0] <= width // 2)) if wide else len(pairs)
+    return Rows(order, width, table[:, 0].copy(), table[:, 1].copy(), half)
+
+
+@functools.lru_cache(maxsize=64)
+def shared_weights(coefficients: tuple[float, ...], width: int) -> Floats:
+    """Return w_rc, shape (rows, width): 0 where the entry is not computed."""
+    rows = rows_of(len(coefficients) - 1, width)
+    entries = {
+        (row, column): rows.monomial(row, column)
+        for row in range(rows.count)
+        for column in range(rows.first_column(row), width)
+    }
+    shares = Counter(entries.values())
+    weights = np.zeros((rows.count, width), dtype=np.float32)
+    for entry, monomial in entries.items():
+        weights[entry] = coefficients[len(monomial)] * orderings(monomial) / shares[monomial]
+    return weights
+
+
+@functools.lru_cache(maxsize=64)
+def row_weights(coefficients: tuple[float, ...], width: int) -> Floats:
+    """Return a_{l+1} (l+1) l!/r! for every row of degree l: the weights of f'(s), shape (rows,).
+
+    With every column computed, sum_r q^r k^r of these weights is f'(q.k).
+    """
+    rows = rows_of(len(coefficients) - 1, width)
+    monomials = [tuple(x for x in pair if x > 0) for pair in zip(rows.first, rows.second)]
+    return np.array(
+        [coefficients[len(m) + 1] * (len(m) + 1) * orderings(m) for m in monomials],
+        dtype=np.float32,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def sources(order: int, width: int) -> Integers:
+    """Return, for every (row, column), where row * width + column of its monomial is computed."""
+    rows = rows_of(order, width)
+    computed: dict[tuple[int, ...], int] = {}
+    for row in range(rows.count):
+        for column in range(rows.first_column(row), width):
+            computed.setdefault(rows.monomial(row, column), row * width + column)
+    found = [
+        computed[rows.monomial(row, column)] for row in range(rows.count) for column in range(width)
+    ]
+    return np.array(found, dtype=np.int32)
+
+
+def orderings(monomial: tuple[int, ...]) -> int:
+    """Return |a|!/a!, in how many orders the variables of a monomial can stand (degree <= 3)."""
+    distinct = len(set(monomial))
+    return {0: 1, 1: 1, 2: distinct, 3: (1, 3, 6)[distinct - 1] if monomial else 1}[len(monomial)]

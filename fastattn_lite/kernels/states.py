@@ -1,0 +1,204 @@
+"""The states of keys and values on a GPU: transposed copies, raw sums by chunk, weighted means."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+import numpy as np
+import torch
+import triton
+
+from fastattn_lite.kernels import rows
+from fastattn_lite.kernels.accumulate import accumulate_kernel, transpose_kernel
+from fastattn_lite.kernels.combine import combine_kernel
+from fastattn_lite.kernels.settings import settings_for
+
+Tensor = torch.Tensor
+Coefficients = tuple[float, ...]
+ALL, EARLIER, LATER = 0, 1, -1
+"""Which chunks a token meets through their moments."""
+TOKEN_TILE = 128
+"""Transposed copies are padded to a multiple of it, and chunks hold whole tiles."""
+
+
+@dataclass(frozen=True)
+class Transposed:
+    """One argument (heads, tokens, dim) with its transposed copy, a row of ones on top."""
+
+    x: Tensor
+    copy: Tensor
+    width: int
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens."""
+        return self.x.shape[1]
+
+    @property
+    def padded(self) -> int:
+        """The number of tokens with the padding."""
+        return self.copy.shape[2]
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Where the tokens are cut."""
+
+    size: int
+    count: int
+
+
+@dataclass(frozen=True)
+class States:
+    """Raw sums of every chunk: (heads, chunks, rows * D + 1, E), for a polynomial of `order`."""
+
+    sums: Tensor
+    order: int
+    width: int
+    tokens: int
+    chunks: Chunks
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """Weighted means of states, ready for the evaluation, and the constant's part in float32.
+
+    `means` (heads, chunks or 1, rows * D * E); rows from `half` on need the upper columns only.
+    """
+
+    means: Tensor
+    sums: Tensor
+    order: int
+    width: int
+    half: int
+    direction: int
+    tokens: int
+    chunks: Chunks
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return rows.rows_of(self.order, self.width).count
+
+    @property
+    def columns(self) -> int:
+        """The padded width of what was summed."""
+        return self.sums.shape[2]
+
+
+def padded_width(width: int) -> int:
+    """Return the power of two that holds a dimension, at least 16."""
+    return max(16, triton.next_power_of_2(width))
+
+
+def transposed(x: Tensor) -> Transposed:
+    """Return x with its transposed copy."""
+    heads, tokens, dim = x.shape
+    width, padded = padded_width(dim), triton.cdiv(tokens, TOKEN_TILE) * TOKEN_TILE
+    copy = torch.empty((heads, width + 1, padded), dtype=x.dtype, device=x.device)
+    tile = 64
+    transpose_kernel[(padded // tile, heads)](
+        x, copy, tokens, padded, *x.stride(), dim, D=width, BT=tile, num_warps=4
+    )
+    return Transposed(x, copy, width)
+
+
+def cut_causal(tokens: int, width: int) -> Chunks:
+    """Return the chunks of the causal form: within one the cost is quadratic."""
+    size = max(TOKEN_TILE, 16 * width)
+    return Chunks(size, triton.cdiv(max(tokens, 1), size))
+
+
+def cut_full(tokens: int, like: Tensor) -> Chunks:
+    """Return enough chunks to keep the device busy, with about 8 programs a chunk and head."""
+    tiles, wanted = triton.cdiv(max(tokens, 1), TOKEN_TILE), 32 * processors(like.device)
+    pieces = max(1, min(tiles, triton.cdiv(wanted, 8 * like.shape[0])))
+    size = triton.cdiv(tiles, pieces) * TOKEN_TILE
+    return Chunks(size, triton.cdiv(max(tokens, 1), size))
+
+
+@functools.lru_cache(maxsize=8)
+def processors(device: torch.device) -> int:
+    """Return the number of multiprocessors (1 under the interpreter)."""
+    if device.type != "cuda":
+        return 1
+    return torch.cuda.get_device_properties(device).multi_processor_count
+
+
+def accumulate(x: Transposed, y: Tensor, order: int, chunks: Chunks) -> States:
+    """Return the raw sums of x and y for a polynomial of the given order."""
+    table, width = rows.rows_of(order, x.width), padded_width(y.shape[2])
+    chosen = settings_for(y.dtype, x.width, width)
+    lines = max(chosen.lines, x.width)
+    wide, narrow = (lines // w for w in (x.width, x.width // 2))
+    wide_programs = triton.cdiv(max(table.half - 1, 0), wide)
+    slots = 1 + wide_programs + triton.cdiv(table.count - table.half, narrow)
+    shape = (x.x.shape[0], chunks.count, table.count * x.width + 1, width)
+    sums = torch.empty(shape, dtype=torch.float32, device=y.device)
+    first, second = variables(order, x.width, y.device)
+    accumulate_kernel[(slots, chunks.count, shape[0])](
+        x.copy, y, sums, first, second, x.tokens, x.padded, chunks.size, table.count, table.half,
+        wide_programs, *y.stride(), y.shape[2], ORDER=order, D=x.width, E=width, M=lines,
+        BT=chosen.moment_tokens, STAGES=chosen.moment_stages,
+        PRECISION=precision(y.dtype), num_warps=chosen.warps,
+    )  # fmt: skip
+    return States(sums, order, x.width, x.tokens, chunks)
+
+
+def combine(
+    states: States, coefficients: Coefficients, direction: int, dtype: torch.dtype,
+    *, derivative: bool = False,
+) -> Weighted:  # fmt: skip
+    """Return weighted means over the chunks: of f, or with `derivative` of every column of f'."""
+    heads, chunks, lines, width = states.sums.shape
+    kept = chunks if direction != ALL else 1
+    means = torch.empty((heads, kept, (lines - 1) * width), dtype=dtype, device=states.sums.device)
+    sums = torch.empty((heads, kept, width), dtype=torch.float32, device=states.sums.device)
+    source, weights = entries(coefficients, states.width, derivative, states.sums.device)
+    block = 16
+    combine_kernel[(triton.cdiv(lines, block), heads)](
+        states.sums, means, sums, source, weights, states.tokens, states.chunks.size, chunks,
+        lines - 1, E=width, BF=block, DIRECTION=direction, num_warps=4,
+    )  # fmt: skip
+    table = rows.rows_of(states.order, states.width)
+    half = table.count if derivative else table.half
+    return Weighted(
+        means, sums, states.order, states.width, half, direction, states.tokens, states.chunks
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def variables(order: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the variables of each row on the device; one unused number where there is no row."""
+    table = rows.rows_of(order, width)
+    return tuple(
+        torch.tensor([*numbers, 0], dtype=torch.int32, device=device)
+        for numbers in (table.first.tolist(), table.second.tolist())
+    )  # pyright: ignore[reportReturnType]
+
+
+@functools.lru_cache(maxsize=64)
+def entries(
+    coefficients: Coefficients, width: int, derivative: bool, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return, for every (row, column), where its sum stands and its weight, on the device."""
+    if derivative:
+        source = rows.sources(len(coefficients) - 1, width)
+        weights = rows.row_weights(coefficients, width).repeat(width)
+    else:
+        weights = rows.shared_weights(coefficients, width).reshape(-1)
+        source = np.arange(weights.size, dtype=np.int32)
+    both = (torch.tensor([*x.tolist(), 0], device=device) for x in (source, weights))
+    return tuple(both)  # pyright: ignore[reportReturnType]
+
+
+def precision(dtype: torch.dtype) -> str:
+    """Return how float32 is multiplied: exactly, unless the user's torch setting allows tf32."""
+    allowed = dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
+    return "tf32" if allowed else "ieee"
+
+
+def arguments(means: Weighted) -> tuple[Tensor | int, ...]:
+    """Return weighted means as kernels take them: two tensors, the variables, two counts."""
+    first, second = variables(means.order, means.width, means.means.device)
+    return means.means, means.sums, first, second, means.rows, means.half
