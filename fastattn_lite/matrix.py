@@ -35,7 +35,7 @@ def row_entropy(weights: Array) -> Array:
 def attention_distance(weights: Array) -> Array:
     """Return how far every row of an attention matrix looks, in tokens.
 
-    Formula: D_i = sum_j w_ij |i - j|, with queries and keys counted from the same first token.
+    Formula: Delta_i = sum_j w_ij |i - j|, with queries and keys counted from the same first token.
     Shapes: weights (..., n_q, n_k), rows that sum to 1, to (..., n_q). Cost: 2 n_q n_k flops.
     Raises `TypeError` or `ValueError` where `weights` is no floating-point matrix.
     Equation: eq-attention-distance (chapter full_attention_matrix).
@@ -50,9 +50,9 @@ def attention_distance(weights: Array) -> Array:
 def ratio_limit(expansion: Expansion | None, low: float, high: float) -> float:
     """Return the largest ratio that two weights of a row can have if scores lie in [low, high].
 
-    Formula: rho = max f / min f on [low, high], with exp for f where `expansion` is None; `inf`
-    unless f > 0 there. Among n keys a weight is then at least 1 / (1 + (n - 1) rho) and at most
-    rho / (rho + n - 1). Scores are pure numbers. Cost: the roots of f'.
+    Formula: chi = max f / min f on [low, high], with exp for f where `expansion` is None; `inf`
+    unless f > 0 there. Among n keys a weight is then at least 1 / (1 + (n - 1) chi) and at most
+    chi / (chi + n - 1). Scores are pure numbers. Cost: the roots of f'.
     Raises `ValueError` where low > high or a limit is not finite.
     Equation: eq-ratio-limit (chapter full_attention_matrix).
     Equation: eq-largest-weight (chapter full_attention_matrix).

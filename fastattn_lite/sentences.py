@@ -103,8 +103,8 @@ def content_words(sentence: str) -> list[str]:
 def association(sentences: tuple[str, ...] = SENTENCES) -> tuple[tuple[str, ...], Floats]:
     """Return the different words, and for every pair how much more often than by chance it occurs.
 
-    Formula: T_ab = log(c_ab c / (c_a c_b)), where c_ab is 1/2 plus the number of times that a and b
-    stand in one sentence, c_a the sum of c_ab over b, and c the sum of all.
+    Formula: Lambda_ab = log(C_ab C / (C_a C_b)), where C_ab is 1/2 plus the number of times that a
+    and b stand in one sentence, C_a the sum of C_ab over b, and C the sum of all.
     Shapes: m words and (m, m). Cost: m^2 logarithms.
     Equation: eq-association (chapter full_attention_matrix).
     Source: Church and Hanks 1990.
@@ -123,10 +123,10 @@ def association(sentences: tuple[str, ...] = SENTENCES) -> tuple[tuple[str, ...]
 
 @functools.lru_cache(maxsize=8)
 def word_model(dim: int = 4) -> WordModel:
-    """Return the model of the sentences: q_a . k_b is T_ab, up to what `dim` numbers can hold.
+    """Return the model of the sentences: q_a . k_b is Lambda_ab up to what `dim` numbers can hold.
 
-    Formula: q_a . k_b = sum_{r<=d} sigma_r U_ar V_br, the d largest parts of the singular value
-    decomposition of T; sqrt(sigma_r) goes to each side.
+    Formula: q_a . k_b = sum_{r<=d} sigma_r X_ar Y_br, the d largest parts of the singular value
+    decomposition of Lambda; sqrt(sigma_r) goes to each side.
     Raises `ValueError` for dim < 1 or more than there are words.
     Equation: eq-word-scores (chapter full_attention_matrix).
     Source: Eckart and Young 1936; Levy and Goldberg 2014.

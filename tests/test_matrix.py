@@ -133,18 +133,18 @@ def test_no_weight_leaves_its_limits(seed, f):
     scores = scores * min(1, 2 / np.abs(scores).max())
     kernel = np.exp(scores) if f is None else f(scores)
     weights = kernel / kernel.sum(axis=1, keepdims=True)
-    rho = ratio_limit(f, scores.min(), scores.max())
-    assert np.all(weights <= rho / (rho + 8) * (1 + 1e-12))
-    assert np.all(weights >= 1 / (1 + 8 * rho) * (1 - 1e-12))
-    assert np.all(row_entropy(weights) >= math.log(1 + 8 / rho) - 1e-12)
+    chi = ratio_limit(f, scores.min(), scores.max())
+    assert np.all(weights <= chi / (chi + 8) * (1 + 1e-12))
+    assert np.all(weights >= 1 / (1 + 8 * chi) * (1 - 1e-12))
+    assert np.all(row_entropy(weights) >= math.log(1 + 8 / chi) - 1e-12)
 
 
 @pytest.mark.equation("eq-largest-weight")
 def test_the_limit_of_the_largest_weight_is_reached():
     query, key = np.ones((1, 1)), np.array([[1.0], [-1], [-1], [-1]])
     weight = attention_weights(query, key, expansion=taylor(2), scale=1.0).max()
-    rho = ratio_limit(taylor(2), -1, 1)
-    assert weight == pytest.approx(rho / (rho + 3), rel=1e-14)
+    chi = ratio_limit(taylor(2), -1, 1)
+    assert weight == pytest.approx(chi / (chi + 3), rel=1e-14)
 
 
 @pytest.mark.equation("eq-rebuilt-matrix")

@@ -60,7 +60,7 @@ class Tokens(traitlets.TraitType[Any, Any]):
             query, key = (np.asarray(value[name], dtype=np.float64) for name in ("query", "key"))
         except (TypeError, ValueError, KeyError, IndexError):
             words, query, key = [], np.zeros(0), np.zeros(0)
-        fits = query.ndim == 2 and query.shape == key.shape and query.shape[1] > 0
+        fits = query.ndim == 2 and query.shape == key.shape and query.shape[-1] > 0
         if not (fits and 2 <= len(words) == len(query) <= MOST_TOKENS):
             raise traitlets.TraitError(say(NAME, "expected_tokens", most=MOST_TOKENS))
         if not (np.all(np.isfinite(query)) and np.all(np.isfinite(key))):

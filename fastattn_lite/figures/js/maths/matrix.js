@@ -6,12 +6,12 @@ export function rowEntropy(weights) {
   return weights.map((row) => -row.reduce((sum, weight) => sum + (weight === 0 ? 0 : weight * Math.log(weight)), 0));
 }
 
-/** D_i = sum_j w_ij |i - j|. */
+/** Delta_i = sum_j w_ij |i - j|. */
 export function attentionDistance(weights) {
   return weights.map((row, i) => row.reduce((sum, weight, j) => sum + weight * Math.abs(i - j), 0));
 }
 
-/** rho = max f / min f on [low, high], exp for f where `expansion` is null; Infinity unless f > 0. */
+/** chi = max f / min f on [low, high], exp for f where `expansion` is null; Infinity unless f > 0. */
 export function ratioLimit(expansion, low, high) {
   if (!expansion) return Math.exp(high - low);
   const { coefficients } = expansion;
