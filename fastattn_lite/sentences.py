@@ -2,8 +2,8 @@
 
 Words that often stand in one sentence belong together. The model counts pairs, takes the logarithm
 of how much more often than by chance each pair occurs, and keeps the few largest parts of that
-table: q_a . k_b is close to it. So exp(q_a . k_b) has a meaning: it says how many times more often
-than by chance the words a and b share a sentence. The sentences were written for this book.
+table: q_i . k_j is close to it. So exp(q_i . k_j) has a meaning: it says how many times more often
+than by chance the words i and j share a sentence. The sentences were written for this book.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ SMOOTHING = 0.5
 
 @dataclass(frozen=True)
 class WordModel:
-    """Queries and keys of words: row a of `query` and of `key` belongs to words[a]."""
+    """Queries and keys of words: row i of `query` and of `key` belongs to words[i]."""
 
     words: tuple[str, ...]
     query: Floats
@@ -103,8 +103,8 @@ def content_words(sentence: str) -> list[str]:
 def association(sentences: tuple[str, ...] = SENTENCES) -> tuple[tuple[str, ...], Floats]:
     """Return the different words, and for every pair how much more often than by chance it occurs.
 
-    Formula: Lambda_ab = log(C_ab C / (C_a C_b)), where C_ab is 1/2 plus the number of times that a
-    and b stand in one sentence, C_a the sum of C_ab over b, and C the sum of all.
+    Formula: Lambda_ij = log(C_ij C / (C_i C_j)), where C_ij is 1/2 plus the number of times that i
+    and j stand in one sentence, C_i the sum of C_ij over j, and C the sum of all.
     Shapes: m words and (m, m). Cost: m^2 logarithms.
     Equation: eq-association (chapter full_attention_matrix).
     Source: Church and Hanks 1990.
@@ -116,16 +116,16 @@ def association(sentences: tuple[str, ...] = SENTENCES) -> tuple[tuple[str, ...]
     for text in texts:
         rows = np.array([place[word] for word in text], dtype=np.int64)
         apart = ~np.eye(len(rows), dtype=bool)
-        np.add.at(count, (rows[:, None] + 0 * rows, rows + 0 * rows[:, None]), apart * 1.0)
+        np.add.at(count, np.ix_(rows, rows), apart * 1.0)
     total = count.sum()
     return words, np.log(count * total / (count.sum(axis=1, keepdims=True) * count.sum(axis=0)))
 
 
 @functools.lru_cache(maxsize=8)
 def word_model(dim: int = 4) -> WordModel:
-    """Return the model of the sentences: q_a . k_b is Lambda_ab up to what `dim` numbers can hold.
+    """Return the model of the sentences: q_i . k_j is Lambda_ij up to what `dim` numbers can hold.
 
-    Formula: q_a . k_b = sum_{r<=d} sigma_r X_ar Y_br, the d largest parts of the singular value
+    Formula: q_i . k_j = sum_{r<=d} sigma_r X_ir Y_jr, the d largest parts of the singular value
     decomposition of Lambda; sqrt(sigma_r) goes to each side.
     Raises `ValueError` for dim < 1 or more than there are words.
     Equation: eq-word-scores (chapter full_attention_matrix).

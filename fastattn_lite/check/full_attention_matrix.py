@@ -44,8 +44,8 @@ def check_rows_of_matrix(function: Function) -> str:
     query, key = rng.uniform(-1, 1, (2, tokens, 4))
     if peak_bytes(function, query, key, 2, [3, 1400]) > 4 * tokens**2:
         raise NotYetError(
-            "the rows are right, but on the way you stored n x n numbers. Choose the queries before "
-            "they meet the keys."
+            "the rows are right, but on the way you stored n x n numbers. Choose the queries "
+            "before they meet the keys."
         )
     return "these are the rows of the full matrix, and no other row was computed."
 
@@ -78,9 +78,9 @@ def check_order_for_full_rank(function: Function) -> str:
         exact = next(order for order, count in zip(orders, counts, strict=False) if count >= tokens)
         mistakes: Mistakes = [
             (math.comb(dim + exact, exact), "that is the number of features; give the order."),
+            (_order_of_full_basis(tokens, dim), "count each monomial once: R = C(d+p, p)."),
             (exact - 1, "at this order there are still fewer features than tokens."),
             (exact + 1, "a smaller order is enough: R = n does not forbid full rank."),
-            (_order_of_full_basis(tokens, dim), "count each monomial once: R = C(d+p, p)."),
         ]
         otherwise = (
             f"for {tokens:,} tokens and d = {dim} this is not the smallest order whose number of "
@@ -112,7 +112,10 @@ def check_sharpest_weight(function: Function) -> str:
         mistakes: Mistakes = [
             (_limit(ends, tokens), "f is not smallest at -B here. Where does it turn up again?"),
             (_limit(math.exp(2 * radius), tokens), "that is the limit of exp, not of f."),
-            (chi / (chi + tokens), "one of the tokens is the sharp one: how many others are there?"),
+            (
+                chi / (chi + tokens),
+                "one of the tokens is the sharp one: how many others are there?",
+            ),
             (chi, "that is the largest ratio of two weights; the weight is a share of the row."),
             (1 / (1 + (tokens - 1) * chi), "that is the smallest weight, not the largest."),
         ]
