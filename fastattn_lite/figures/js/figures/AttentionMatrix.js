@@ -6,7 +6,7 @@ import { remembered } from "../remembered.js";
 
 const MAP_MARGIN = { top: 92, right: 6, bottom: 6, left: 70 };
 const ROW_MARGIN = { top: 92, right: 6, bottom: 12, left: 52 };
-const HEIGHT = 400;
+const HEIGHT = 360;
 
 function rowOf({ token }, words) {
   return Math.min(token, words.length - 1);
