@@ -214,7 +214,7 @@ class AttentionMatrix(Figure):
     def _draw(self, picture: Picture) -> None:
         """Draw the two matrices and their difference."""
         found, words = self.found(), self.tokens["words"]
-        picture.set_size_inches(8, 3.9)
+        picture.set_size_inches(8, 3.3)
         axes = picture.subplots(1, 3, sharey=True)
         most = max(np.max(found.exact.weights), np.nanmax(found.fast.weights))
         _draw_map(axes[0], found.exact.weights, (0, most), ("surface", "exact"))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from browser.stage import HEIGHTS, REDRAWS, SENTENCES, Stage, sentence, state
+from browser.stage import HEIGHTS, REDRAWS, SENTENCES, Stage, drag, sentence, state
 from fastattn_lite.figures import AttentionMatrix
 
 pytestmark = pytest.mark.browser
@@ -119,6 +119,18 @@ def test_a_press_in_a_matrix_chooses_its_row(stage: Stage, place: int) -> None:
     assert slider.get_attribute("aria-valuetext") == "wind"
     box = map_box(page, place)
     assert box["y"] + box["height"] / 2 == pytest.approx(middle, abs=3)
+
+
+def test_a_finger_taps_a_row_and_scrolls_without_choosing_one(stage: Stage) -> None:
+    page = stage.show(AttentionMatrix(), width=375, has_touch=True, is_mobile=True)
+    page.locator(".fastattn-picture").first.scroll_into_view_if_needed()
+    box = map_box(page)
+    page.touchscreen.tap(box["x"] + 40, box["y"] + 2.5 * box["height"])
+    page.wait_for_function("document.body.innerText.includes('“steam” gives')")
+    before = page.evaluate("scrollY")
+    drag(page, (box["x"] + 90, box["y"] + 200), (box["x"] + 90, box["y"] + 20))
+    page.wait_for_function("before => scrollY > before + 50", arg=before)
+    assert state(page, "token") == 3
 
 
 def test_a_row_that_is_not_there_is_the_last_one(stage: Stage) -> None:

@@ -92,12 +92,14 @@ function discs({ points: places, radius, isRing, series }, { x, y }) {
 
 /** The squares of a table of shades from 0 to 1, row by row from the top; one path for each shade. */
 function cells({ rows, series, size = 1 }, { x, y }) {
-  const paths = new Map();
   const inset = (1 - size) / 2;
+  const edges = (scale) => (_, i) => [pixel(scale(i + inset)), pixel(scale(i + 1 - inset))];
+  const [across, down] = [rows[0].map(edges(x)), rows.map(edges(y))];
+  const paths = new Map();
   rows.forEach((row, i) => row.forEach((value, j) => {
     const shade = Math.round(SHADES * Math.min(1, value));
     if (!(shade > 0)) return;
-    const [left, right, top, bottom] = [x(j + inset), x(j + 1 - inset), y(i + inset), y(i + 1 - inset)].map(pixel);
+    const [[left, right], [top, bottom]] = [across[j], down[i]];
     paths.set(shade, `${paths.get(shade) ?? ""}M${left} ${top}H${right}V${bottom}H${left}Z`);
   }));
   return [...paths].map(([shade, d]) => svg("path", { d, class: `fastattn-cells fastattn-${series}`, "fill-opacity": shade / SHADES }));

@@ -48,13 +48,15 @@ function follow(plot, onDrag, onResize) {
   picture.addEventListener("touchstart", (event) => {
     if (event.target.closest(".fastattn-knob")) event.preventDefault();
   }, { passive: false });
+  picture.addEventListener("click", (event) => plot.spec?.isTapped && move(event));
   picture.addEventListener("pointermove", (event) => plot.isDragged && move(event));
   picture.addEventListener("pointerup", release);
   picture.addEventListener("pointercancel", release);
 }
 
-/** Where a knob moves both ways, a finger beside it scrolls the page. */
+/** Where a knob moves both ways, a finger beside it scrolls the page; so does one on what is tapped. */
 function isScroll({ spec }, { pointerType, target }) {
+  if (spec?.isTapped && pointerType === "touch") return true;
   const hasKnob = [spec?.handle ?? []].flat().some(({ y }) => y !== undefined);
   return hasKnob && pointerType === "touch" && !target.closest(".fastattn-knob");
 }

@@ -22,6 +22,7 @@ function mapPicture(words, row, title, cells) {
   const count = words.length;
   return {
     hasEqualUnits: true,
+    isTapped: true,
     margin: MAP_MARGIN,
     x: { min: 0, max: count, names: words },
     y: { min: count, max: 0, names: words, title },
