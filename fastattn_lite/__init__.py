@@ -13,6 +13,7 @@ from fastattn_lite.factorization import (
     multi_indices,
     number_of_features,
 )
+from fastattn_lite.matrix import attention_distance, ratio_limit, row_entropy
 from fastattn_lite.moments import Moments, stream_moments
 from fastattn_lite.normalization import ScoreReport, check_scores, normalize
 from fastattn_lite.reference import attention_weights, kernel_attention, softmax_attention
@@ -24,6 +25,7 @@ __all__ = [
     "ExpansionWarning",
     "Moments",
     "ScoreReport",
+    "attention_distance",
     "attention_weights",
     "chebyshev",
     "check_scores",
@@ -36,6 +38,8 @@ __all__ = [
     "normalize",
     "number_of_features",
     "order_for",
+    "ratio_limit",
+    "row_entropy",
     "softmax_attention",
     "stream_moments",
     "taylor",

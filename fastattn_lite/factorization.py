@@ -40,6 +40,7 @@ def number_of_features(dim: int, order: int) -> int:
 
     Formula: R = C(d+p, p). Raises `ValueError` for dim < 1 or order < 0.
     Equation: eq-feature-count (chapter kernel_factorization).
+    Equation: eq-rank-bound (chapter full_attention_matrix).
     """
     dim, order = check_count("dim", dim, least=1), check_count("order", order, least=0)
     return math.comb(dim + order, order)
@@ -73,6 +74,7 @@ def monomial_features(x: Array, order: int) -> Array:
     Raises `ValueError` for order < 0 or where the features would not fit in memory.
     Equation: eq-factorization (chapter intro).
     Equation: eq-graded-lexicographic, eq-one-inner-product (chapter kernel_factorization).
+    Equation: eq-rebuilt-matrix (chapter full_attention_matrix).
     Source: the graded-lexicographic recursion of the improved fast Gauss transform.
     """
     xp = namespace(x=x)
@@ -159,6 +161,7 @@ def feature_weights(expansion: Expansion, dim: int) -> npt.NDArray[np.float64]:
     Shape: (R,). Cost: R d numbers. Raises `ValueError` for dim < 1.
     Equation: eq-factorization (chapter intro).
     Equation: eq-multinomial, eq-one-inner-product (chapter kernel_factorization).
+    Equation: eq-rebuilt-matrix (chapter full_attention_matrix).
     """
     return _feature_weights(expansion, check_count("dim", dim, least=1)).copy()
 

@@ -34,8 +34,11 @@ from fastattn_lite.check import (
     check_largest_order,
     check_monomials,
     check_multiplicity,
+    check_order_for_full_rank,
     check_order_one_attention,
     check_rescaled,
+    check_rows_of_matrix,
+    check_sharpest_weight,
     check_stable_weights,
     check_tokens_that_fit,
     check_truncated_exp,
@@ -211,7 +214,34 @@ def tokens_that_fit(memory, heads, number_bytes):
     return math.isqrt(int(memory // (heads * number_bytes)))
 
 
+def rows_of_matrix(query, key, order, rows):
+    kernel = taylor(order)(query[rows] @ key.T)
+    return kernel / kernel.sum(axis=1, keepdims=True)
+
+
+def whole_matrix(query, key, order):
+    return rows_of_matrix(query, key, order, np.arange(len(query)))
+
+
+def order_for_full_rank(tokens, dim):
+    return next(order for order in itertools.count() if math.comb(dim + order, order) >= tokens)
+
+
+def order_of_the_full_basis(tokens, dim):
+    orders = itertools.count()
+    return next(p for p in orders if sum(dim**degree for degree in range(p + 1)) >= tokens)
+
+
+def sharpest_weight(tokens, radius, order, *, others=1, least=None):
+    values = taylor(order)(np.linspace(-radius, radius, 100_001))
+    ratio = values.max() / (values.min() if least is None else least(radius, order))
+    return ratio / (ratio + tokens - others)
+
+
 RIGHT = {
+    check_rows_of_matrix: rows_of_matrix,
+    check_order_for_full_rank: order_for_full_rank,
+    check_sharpest_weight: sharpest_weight,
     check_cache_crossover: cache_crossover,
     check_chunked_outputs: chunked_outputs,
     check_compensated_sum: compensated_sum,
@@ -253,6 +283,41 @@ def same_chunk(size):
 
 
 WRONG = [
+    (check_rows_of_matrix, lambda q, k, p, r: taylor(p)(q[r] @ k.T), "denominator"),
+    (
+        check_rows_of_matrix,
+        lambda q, k, p, r: raw_weights(q[r] @ k.T),
+        "this is softmax",
+    ),
+    (check_rows_of_matrix, lambda q, k, p, r: whole_matrix(q, k, p).T[r], "columns"),
+    (
+        check_rows_of_matrix,
+        lambda q, k, p, r: rows_of_matrix(q / math.sqrt(q.shape[1]), k, p, r),
+        "not 1/sqrt(d)",
+    ),
+    (
+        check_rows_of_matrix,
+        lambda q, k, p, r: taylor(p)(q[r] @ k.T) / taylor(p)(q[r] @ k.T).sum(axis=0),
+        "over the rows that were asked for",
+    ),
+    (check_rows_of_matrix, lambda q, k, p, r: whole_matrix(q, k, p)[r], "n x n numbers"),
+    (check_rows_of_matrix, lambda q, k, p, r: whole_matrix(q, k, p + 1)[r], "over its sum"),
+    (check_rows_of_matrix, lambda q, k, p, r: whole_matrix(q, k, p), "shape"),
+    (check_order_for_full_rank, lambda n, d: math.comb(d + 3, 3), "give the order"),
+    (check_order_for_full_rank, lambda n, d: order_for_full_rank(n, d) - 1, "fewer features"),
+    (check_order_for_full_rank, lambda n, d: order_for_full_rank(n + 1, d), "smaller order"),
+    (check_order_for_full_rank, order_of_the_full_basis, "each monomial once"),
+    (check_order_for_full_rank, lambda n, d: math.log(n, d + 1), "the smallest order"),
+    (
+        check_sharpest_weight,
+        lambda n, b, p: sharpest_weight(n, b, p, least=lambda b, p: taylor(p)(-b)),
+        "turn up again",
+    ),
+    (check_sharpest_weight, lambda n, b, p: 1 / (1 + (n - 1) * math.exp(-2 * b)), "not of f"),
+    (check_sharpest_weight, lambda n, b, p: sharpest_weight(n, b, p, others=0), "how many others"),
+    (check_sharpest_weight, lambda n, b, p: 10.0, "share of the row"),
+    (check_sharpest_weight, lambda n, b, p: 1 / (1 + (n - 1) * 10), "the smallest weight"),
+    (check_sharpest_weight, lambda n, b, p: 0.5, "the weight is another"),
     (check_cache_crossover, lambda d, p, c, m: cache_crossover(d, p, m, c), "wrong way round"),
     (check_cache_crossover, lambda d, p, c, m: cache_crossover(d, p, 1, 1), "not their bytes"),
     (check_cache_crossover, lambda d, p, c, m: math.comb(d + p, p) * m / (2 * c), "of ones"),

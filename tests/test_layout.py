@@ -16,7 +16,7 @@ from fastattn_lite import Expansion, Moments
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("fastattn_lite/**/*.py"), *ROOT.glob("tools/**/*.py")])
 STEPS = ("reference", "expansion", "factorization", "moments", "attention")
-MODULES = (*STEPS, "normalization", "complexity")
+MODULES = (*STEPS, "normalization", "matrix", "complexity", "sentences")
 LONGEST = 30
 OPTIONAL = {"torch", "triton", "matplotlib", "anywidget", "jsonschema"}
 MAY_IMPORT = {"anywidget", "matplotlib"}
@@ -38,6 +38,9 @@ SIGNATURES = {
     "multi_indices": "dim, order",
     "monomial_features": "x, order",
     "feature_weights": "expansion, dim",
+    "row_entropy": "weights",
+    "attention_distance": "weights",
+    "ratio_limit": "expansion, low, high",
     "Moments.accumulate": "key, value, *, order, chunk_size=None",
     "Moments.update": "self, key, value, *, chunk_size=None",
     "Moments.evaluate": "self, query, expansion, *, chunk_size=None",
@@ -54,6 +57,8 @@ TAKE_ARRAYS = (
     "softmax_attention",
     "attention_weights",
     "monomial_features",
+    "row_entropy",
+    "attention_distance",
     "normalize",
     "Moments.accumulate",
     "Moments.evaluate",

@@ -47,7 +47,8 @@ from fastattn_lite.complexity import (
     fast_flops,
     moment_numbers,
 )
-from fastattn_lite.figures import MonomialBasis
+from fastattn_lite.figures import AttentionMatrix, MonomialBasis
+from fastattn_lite.figures.attention_matrix import matrices
 from fastattn_lite.figures.kernel_sum import one_query
 from fastattn_lite.figures.measured import ORDERS as COMPARED
 from fastattn_lite.figures.measured import leak, measure, random_tokens
@@ -299,6 +300,64 @@ def test_causal_attention(page: Page, tmp_path: Path) -> None:
     np.testing.assert_allclose(kernel, expected, rtol=1e-12)
     distances = np.linalg.norm(value[:, None] - value[None], axis=-1)
     assert diameter == pytest.approx(np.max(distances), rel=1e-12)
+
+
+MATRICES = list(
+    itertools.product(range(7), FAMILIES, (0.25, 1.0, 8.0), (False, True), ("passage", "random"))
+)
+
+
+def words_or_random(name: str) -> dict[str, Any]:
+    """Return the tokens of the chapter, or eleven random ones of dimension 2."""
+    if name == "passage":
+        return AttentionMatrix().tokens
+    query, key = np.random.default_rng(3).normal(size=(2, 11, 2))
+    return AttentionMatrix(query=query, key=key).tokens
+
+
+def test_attention_matrices(page: Page, tmp_path: Path) -> None:
+    """Rank, entropy, distance, ratio: all of what the figure says of both matrices."""
+    settings = [
+        {"order": order, "family": family, "temperature": temperature, "is_causal": causal}
+        for order, family, temperature, causal, _ in MATRICES
+    ]
+    vectors = [words_or_random(c[-1]) | s for c, s in zip(MATRICES, settings, strict=True)]
+    script = "(maths, cases) => cases.map((one) => maths.attentionMatrices(one))"
+    ranks = set()
+    answers = ask(page, tmp_path, script, vectors)
+    for there, one, case in zip(answers, vectors, settings, strict=True):
+        here = matrices(np.array(one["query"]), np.array(one["key"]), **case)
+        floor = 1e-12 if case["family"] != "minimax" else 1e-9
+        for side, mine in ((there["exact"], here.exact), (there["fast"], here.fast)):
+            np.testing.assert_allclose(side["weights"], mine.weights, rtol=floor, atol=floor)
+            assert side["rank"] == mine.rank, case
+            for name in ("entropy", "distance"):
+                found = math.nan if side[name] is None else side[name]
+                wanted = pytest.approx(getattr(mine, name), rel=floor, abs=floor, nan_ok=True)
+                assert found == wanted, (name, case)
+            # Where f comes near 0 the ratio is known as well as f is there.
+            least = round_off(here.expansion) / abs(here.expansion(here.high))
+            inverse = pytest.approx(1 / mine.ratio, rel=floor, abs=least)
+            assert 1 / float(side["ratio"]) == inverse, case
+            ranks.add(side["rank"])
+        assert (there["low"], there["high"]) == pytest.approx((here.low, here.high), rel=1e-12)
+        assert there["moved"] == pytest.approx(here.moved, rel=1e-9, abs=1e-12)
+        assert there["negative"] == here.negative
+    assert {1, 3, 5, 6, 10, 11, 15, 24} <= ranks
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_singular_values_and_rank(page: Page, tmp_path: Path, seed: int) -> None:
+    """Of random matrices, of products of thin ones, and of one that is all 0."""
+    random = np.random.default_rng(seed)
+    thin = random.normal(size=(12, 5)) @ random.normal(size=(5, 12))
+    vectors = [random.normal(size=(9, 9)), random.normal(size=(7, 4)), thin, np.zeros((3, 3))]
+    script = "(maths, all) => all.map((one) => [maths.singularValues(one), maths.matrixRank(one)])"
+    answers = ask(page, tmp_path, script, [one.tolist() for one in vectors])
+    for (sizes, rank), matrix in zip(answers, vectors, strict=True):
+        exact = np.linalg.svd(matrix, compute_uv=False)
+        np.testing.assert_allclose(sizes, exact, rtol=1e-12, atol=1e-14 * (1 + exact[0]))
+        assert rank == np.linalg.matrix_rank(matrix)
 
 
 @pytest.mark.parametrize(("order", "seed"), [(0, 0), (1, 5), (2, 1), (3, 2), (6, 99)])

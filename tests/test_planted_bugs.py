@@ -331,6 +331,49 @@ BUGS = [
         "k=block.start + 1",
         "test_normalization.py::test_check_scores_looks_at_no_later_token",
     ),
+    # The full matrix, and the words that the chapter looks at.
+    Bug(
+        "entropy in bits",
+        "matrix.py",
+        "xp.log(xp.where(",
+        "xp.log2(xp.where(",
+        "test_matrix.py::test_entropy_of_rows_known_by_hand",
+    ),
+    Bug(
+        "a negative weight without a word",
+        "matrix.py",
+        "xp.where(weights < 0, xp.full_like(weights, math.nan), weights * logarithms)",
+        "weights * logarithms",
+        "test_matrix.py::test_a_negative_weight_makes_its_row_nan_and_no_other",
+    ),
+    Bug(
+        "distance of the columns",
+        "matrix.py",
+        "xp.abs(rows - columns), axis=-1)",
+        "xp.abs(rows - columns), axis=-2)",
+        "test_matrix.py::test_distance_of_rows_known_by_hand",
+    ),
+    Bug(
+        "ratio of the ends alone",
+        "matrix.py",
+        "np.append(line(inside), [low, high])",
+        "np.array([low, high])",
+        "test_matrix.py::test_ratios_known_by_hand",
+    ),
+    Bug(
+        "a word that meets itself",
+        "sentences.py",
+        "apart * 1.0",
+        "1.0",
+        "test_sentences.py::test_association_of_two_sentences_by_hand",
+    ),
+    Bug(
+        "singular values on both sides",
+        "sentences.py",
+        "np.sqrt(sizes[:dim])",
+        "sizes[:dim]",
+        "test_sentences.py::test_scores_are_the_nearest_table_of_their_rank",
+    ),
     # Counts.
     Bug(
         "a causal crossover like the full one",

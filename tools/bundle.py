@@ -73,7 +73,8 @@ def _color_classes(name: str) -> str:
     """Return how lines, points, bars and labels take one colour."""
     color = f"var(--fastattn-{name})"
     lines = f".fastattn-line.fastattn-{name},.fastattn-rule.fastattn-{name}{{stroke:{color}}}"
-    shapes = ".fastattn-point", ".fastattn-bar-mark", ".fastattn-disc", ".fastattn-label"
+    kinds = ("point", "bar-mark", "disc", "cells", "label")
+    shapes = [f".fastattn-{kind}" for kind in kinds]
     return lines + ",".join(f"{shape}.fastattn-{name}" for shape in shapes) + f"{{fill:{color}}}"
 
 

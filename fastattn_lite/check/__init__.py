@@ -18,6 +18,11 @@ from fastattn_lite.check.expansion_truncation import (
     check_truncated_exp,
     check_weight_distance,
 )
+from fastattn_lite.check.full_attention_matrix import (
+    check_order_for_full_rank,
+    check_rows_of_matrix,
+    check_sharpest_weight,
+)
 from fastattn_lite.check.intro import check_crossover, check_order_one_attention
 from fastattn_lite.check.kernel_factorization import (
     check_largest_order,
@@ -46,8 +51,11 @@ __all__ = [
     "check_largest_order",
     "check_monomials",
     "check_multiplicity",
+    "check_order_for_full_rank",
     "check_order_one_attention",
     "check_rescaled",
+    "check_rows_of_matrix",
+    "check_sharpest_weight",
     "check_stable_weights",
     "check_tokens_that_fit",
     "check_truncated_exp",

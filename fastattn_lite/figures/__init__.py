@@ -1,5 +1,6 @@
 """Interactive figures: live in JupyterLab and Colab, alive on the built page without a kernel."""
 
+from fastattn_lite.figures.attention_matrix import AttentionMatrix
 from fastattn_lite.figures.base import Figure
 from fastattn_lite.figures.causal_leak import CausalLeak
 from fastattn_lite.figures.cost_race import CostRace
@@ -12,6 +13,7 @@ from fastattn_lite.figures.style import plot_style
 from fastattn_lite.figures.truncation_error import TruncationError
 
 __all__ = [
+    "AttentionMatrix",
     "CausalLeak",
     "CostRace",
     "ErrorVersusOrder",

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from browser.stage import OWN, Stage
-from fastattn_lite.figures import TruncationError
+from fastattn_lite.figures import AttentionMatrix, TruncationError
 from tools.notebooks import ROOT
 
 pytestmark = pytest.mark.browser
@@ -26,6 +26,8 @@ CELLS = [
     "print('order is', figure.order)",
     "figure.order = 5",
     "figure.family = 'minimax'; figure.radius = 2.5",
+    "from fastattn_lite.figures import AttentionMatrix\nmatrix = AttentionMatrix()\nmatrix",
+    "matrix.look_at([[1, 0], [0, 2], [1, 1]], [[1, 0], [0, 1], [-1, 1]], ['x', 'y', 'z'])",
 ]
 SETTINGS = {
     "ServerApp": {
@@ -86,13 +88,18 @@ def run_cell(page: Page, place: int) -> None:
     page.keyboard.press("Control+Enter")
 
 
-def test_figure_is_live_both_ways(lab: str, stage: Stage) -> None:
+def open_notebook(lab: str, stage: Stage) -> Page:
+    """Open the notebook and wait until its kernel does."""
     host = lab.partition("doc/")[0]
-    own = (*OWN, host, host.replace("http", "ws"))
-    page = stage.open(lab, width=1200, own=own)
-    cells = page.locator(".jp-CodeCell")
-    expect(cells).to_have_count(len(CELLS), timeout=30_000)
+    page = stage.open(lab, width=1200, own=(*OWN, host, host.replace("http", "ws")))
+    expect(page.locator(".jp-CodeCell")).to_have_count(len(CELLS), timeout=30_000)
     expect(page.locator("[data-status=idle]").first).to_be_attached(timeout=30_000)
+    return page
+
+
+def test_figure_is_live_both_ways(lab: str, stage: Stage) -> None:
+    page = open_notebook(lab, stage)
+    cells = page.locator(".jp-CodeCell")
     run_cell(page, 0)
     live = page.locator(".jp-OutputArea-output .fastattn")
     live.wait_for(timeout=30_000)
@@ -119,3 +126,16 @@ def test_figure_is_live_both_ways(lab: str, stage: Stage) -> None:
     expect(slider).to_have_attribute("aria-valuetext", "3")
     assert cells.count() == len(CELLS), "JupyterLab took the keys for its shortcuts"
     assert slider.evaluate("node => node === document.activeElement")
+
+
+def test_a_reader_hands_over_tokens(lab: str, stage: Stage) -> None:
+    page = open_notebook(lab, stage)
+    run_cell(page, 4)
+    live = page.locator(".jp-OutputArea-output .fastattn")
+    live.wait_for(timeout=30_000)
+    figure = AttentionMatrix()
+    expect(live.locator(".fastattn-sentence")).to_have_text(figure.summary())
+    run_cell(page, 5)
+    figure.look_at([[1, 0], [0, 2], [1, 1]], [[1, 0], [0, 1], [-1, 1]], ["x", "y", "z"])
+    expect(live.locator(".fastattn-sentence")).to_have_text(figure.summary())
+    expect(live.get_by_role("slider", name="Row")).to_have_attribute("max", "2")

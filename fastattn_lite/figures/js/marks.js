@@ -5,6 +5,7 @@ import palette from "../palette.json";
 const FAR = 1e5;
 const LABEL_HEIGHT = 17;
 const CHARACTER_WIDTH = 7.2;
+const SHADES = 24;
 
 /** Pixels that SVG accepts, also where a value leaves the plot by far. */
 function pixel(value) {
@@ -89,12 +90,27 @@ function discs({ points: places, radius, isRing, series }, { x, y }) {
   }));
 }
 
+/** The squares of a table of shades from 0 to 1, row by row from the top; one path for each shade. */
+function cells({ rows, series, size = 1 }, { x, y }) {
+  const inset = (1 - size) / 2;
+  const edges = (scale) => (_, i) => [pixel(scale(i + inset)), pixel(scale(i + 1 - inset))];
+  const [across, down] = [rows[0].map(edges(x)), rows.map(edges(y))];
+  const paths = new Map();
+  rows.forEach((row, i) => row.forEach((value, j) => {
+    const shade = Math.round(SHADES * Math.min(1, value));
+    if (!(shade > 0)) return;
+    const [[left, right], [top, bottom]] = [across[j], down[i]];
+    paths.set(shade, `${paths.get(shade) ?? ""}M${left} ${top}H${right}V${bottom}H${left}Z`);
+  }));
+  return [...paths].map(([shade, d]) => svg("path", { d, class: `fastattn-cells fastattn-${series}`, "fill-opacity": shade / SHADES }));
+}
+
 function text() {
   return [];
 }
 
 /** How each kind of mark is drawn. */
-export const MARKS = { line, points, band, rule, bracket, bar, discs, text };
+export const MARKS = { line, points, band, rule, bracket, bar, discs, cells, text };
 
 /** Where a mark's label stands, in pixels; undefined where it has none. */
 export function labelOf(mark, { x, y, box }) {

@@ -8,6 +8,8 @@ export {
 export {
   attentionScores, attentionWeights, diameter, distance, kernelAttention, softmaxAttention,
 } from "./maths/attention.js";
+export { attentionMatrices } from "./maths/attention_matrix.js";
+export { attentionDistance, matrixRank, ratioLimit, rowEntropy, singularValues } from "./maths/matrix.js";
 export { NORMALIZATIONS, OVER_ALL_TOKENS, defaultScale, normalize } from "./maths/normalization.js";
 export { featureWeights, multiIndices, numberOfFeatures } from "./maths/features.js";
 export {

@@ -1,5 +1,6 @@
 // The script of the built pages: every figure, and the host that needs no kernel.
 import { host } from "./host.js";
+import AttentionMatrix from "./figures/AttentionMatrix.js";
 import CausalLeak from "./figures/CausalLeak.js";
 import CostRace from "./figures/CostRace.js";
 import ErrorVersusOrder from "./figures/ErrorVersusOrder.js";
@@ -9,4 +10,4 @@ import MonomialBasis from "./figures/MonomialBasis.js";
 import Quiz from "./figures/Quiz.js";
 import TruncationError from "./figures/TruncationError.js";
 
-host({ CausalLeak, CostRace, ErrorVersusOrder, KernelSum, MomentStream, MonomialBasis, Quiz, TruncationError });
+host({ AttentionMatrix, CausalLeak, CostRace, ErrorVersusOrder, KernelSum, MomentStream, MonomialBasis, Quiz, TruncationError });

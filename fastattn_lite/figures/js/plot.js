@@ -5,6 +5,7 @@ import { makeScale, ticks } from "./scale.js";
 
 const MARGIN = { top: 36, right: 14, bottom: 42, left: 58 };
 const PIXELS_PER_TICK = { x: 80, y: 48 };
+const PIXELS_PER_NAME = 10;
 const WIDTH_BEFORE_LAYOUT = 560;
 
 /** An empty plot; `draw(spec)` fills it, anew each time. */
@@ -13,7 +14,9 @@ export function makePlot({ height, label, onDrag, onResize }) {
   const node = element("div", { class: "fastattn-plot", style: `height: ${height}px` }, [picture]);
   const plot = { node, picture, height, hatch: uniqueId("hatch"), clip: uniqueId("clip"), spec: null, isDragged: false };
   const observer = new ResizeObserver(() => {
-    if (node.clientWidth !== plot.width) onResize();
+    if (node.clientWidth === plot.width) return;
+    plot.width = node.clientWidth;
+    onResize();
   });
   observer.observe(node);
   if (onDrag) follow(plot, onDrag, onResize);
@@ -45,13 +48,15 @@ function follow(plot, onDrag, onResize) {
   picture.addEventListener("touchstart", (event) => {
     if (event.target.closest(".fastattn-knob")) event.preventDefault();
   }, { passive: false });
+  picture.addEventListener("click", (event) => plot.spec?.isTapped && move(event));
   picture.addEventListener("pointermove", (event) => plot.isDragged && move(event));
   picture.addEventListener("pointerup", release);
   picture.addEventListener("pointercancel", release);
 }
 
-/** Where a knob moves both ways, a finger beside it scrolls the page. */
+/** Where a knob moves both ways, a finger beside it scrolls the page; so does one on what is tapped. */
 function isScroll({ spec }, { pointerType, target }) {
+  if (spec?.isTapped && pointerType === "touch") return true;
   const hasKnob = [spec?.handle ?? []].flat().some(({ y }) => y !== undefined);
   return hasKnob && pointerType === "touch" && !target.closest(".fastattn-knob");
 }
@@ -60,7 +65,8 @@ function draw(plot, spec) {
   // An axis that moved under the pointer could not be dragged along.
   const frozen = plot.isDragged && plot.spec ? { x: plot.spec.x } : {};
   plot.spec = { ...spec, ...frozen };
-  plot.width = plot.node.clientWidth;
+  // Asking for the width makes the browser lay out what was drawn before: ask only once.
+  plot.width ||= plot.node.clientWidth;
   const width = plot.width || WIDTH_BEFORE_LAYOUT;
   const margin = { ...MARGIN, ...spec.margin };
   const box = { left: margin.left, top: margin.top, right: width - margin.right, bottom: plot.height - margin.bottom };
@@ -82,9 +88,9 @@ function draw(plot, spec) {
 
 /** The axes, the one with room to spare made longer, so that a unit has one length on both. */
 function equalUnits({ x, y }, box) {
-  const unit = Math.max((x.max - x.min) / (box.right - box.left), (y.max - y.min) / (box.bottom - box.top));
+  const unit = Math.max(Math.abs(x.max - x.min) / (box.right - box.left), Math.abs(y.max - y.min) / (box.bottom - box.top));
   const widened = (axis, pixels) => {
-    const [middle, half] = [(axis.min + axis.max) / 2, (unit * pixels) / 2];
+    const [middle, half] = [(axis.min + axis.max) / 2, (Math.sign(axis.max - axis.min) * unit * pixels) / 2];
     return { ...axis, min: middle - half, max: middle + half };
   };
   return { x: widened(x, box.right - box.left), y: widened(y, box.bottom - box.top) };
@@ -101,7 +107,7 @@ function definitions({ clip, hatch }, box) {
 }
 
 function axes({ spec, x, y }, box) {
-  const nodes = [];
+  const nodes = [...rowNames(spec, x, y), ...columnNames(spec, x, y, box)];
   if (spec.y.label !== undefined) {
     for (const [value, text] of ticks(spec.y, (box.bottom - box.top) / PIXELS_PER_TICK.y)) {
       const py = y(value).toFixed(1);
@@ -120,6 +126,31 @@ function axes({ spec, x, y }, box) {
     nodes.push(svg("text", { x: box.right, y: box.bottom + 37, "text-anchor": "end", class: "fastattn-axis-label" }, [spec.x.label]));
   }
   return nodes;
+}
+
+/** The names of the rows of a table, left of it, and its title. */
+function rowNames({ y: { names = [], title } }, x, y) {
+  const every = nameStep(names, y);
+  const px = Number((x(0) - 5).toFixed(1));
+  const nodes = names.flatMap((name, i) => (i % every ? [] : svg("text", {
+    x: px, y: Number((y(i + 0.5) + 4).toFixed(1)), "text-anchor": "end", class: "fastattn-name",
+  }, [name])));
+  if (title !== undefined) nodes.push(svg("text", { x: 4, y: 14, class: "fastattn-axis-label" }, [title]));
+  return nodes;
+}
+
+/** The names of columns, upright, above the table or the plot. */
+function columnNames({ x: { names = [] }, y: { names: hasRows } }, x, y, box) {
+  const every = nameStep(names, x);
+  const py = Number(((hasRows ? y(0) : box.top) - 5).toFixed(1));
+  return names.flatMap((name, j) => (j % every ? [] : svg("text", {
+    transform: `translate(${(x(j + 0.5) + 4).toFixed(1)} ${py}) rotate(-90)`, class: "fastattn-name",
+  }, [name])));
+}
+
+/** Every how many names there is room for one. */
+function nameStep(names, place) {
+  return names.length ? Math.ceil(PIXELS_PER_NAME / Math.abs(place(1) - place(0))) : 1;
 }
 
 /** What the pointer takes hold of; sliders do the same by keys. A handle with x and y is a knob. */
