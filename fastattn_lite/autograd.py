@@ -43,7 +43,6 @@ from fastattn_lite.factorization import (
 from fastattn_lite.moments import (
     Moments,
     feature_sums,
-    joined,
     tokens_at_once,
     weighted_sums,
     with_one,
@@ -54,8 +53,8 @@ NO_SECOND_DERIVATIVE = (
     "fast_attention: the operator of fastattn_lite.autograd has no second derivative; "
     'backend="array" has one, and keeps O(n R) numbers for it'
 )
-BACKWARD_CHUNK = 1024
-"""Most tokens that the backward pass without a mask takes together: its memory beside the sums."""
+SPAN = 1024
+"""Most tokens taken together: what is made for them is the memory beside the sums."""
 OPTIONS = "float[] coefficients, float scale, bool is_causal, int? chunk_size"
 
 
@@ -132,7 +131,7 @@ class Problem:
 
     def spans(self, tokens: int) -> Iterator[slice]:
         """Yield runs of tokens to take together, short ones where a causal run meets itself."""
-        most = CAUSAL_CHUNK if self.is_causal else BACKWARD_CHUNK
+        most = CAUSAL_CHUNK if self.is_causal else SPAN
         return chunks(tokens, self.chunk_size, min(self.longest(), most))
 
     def longest(self) -> int:
@@ -149,23 +148,31 @@ class Problem:
 
 
 def forward(problem: Problem) -> tuple[Tensor, Tensor]:
-    """Return o_i in the type of `value`, and G_i; at most `longest` tokens are scaled at a time."""
+    """Return o_i in the type of `value`, and G_i; only a span of tokens at a time is scaled."""
     expansion, value, state = problem.expansion, problem.value, problem.no_sums()
     options: dict[str, Any] = {"chunk_size": problem.chunk_size}
-    most = max(problem.longest(), problem.chunk_size or 0)
+    most = max(min(problem.longest(), SPAN), problem.chunk_size or 0)
     if not problem.is_causal:
         for span in chunks(value.shape[-2], None, most):
             state = state.update(problem.keys(span), value[..., span, :], **options)
-    pairs = list[tuple[Tensor, Tensor]]()
+    output, normalizer = empty_results(problem.query, problem.key, value)
     for span in chunks(problem.query.shape[-2], None, most):
         rows = problem.queries(span)
         if problem.is_causal:
             tokens = rows, problem.keys(span), value[..., span, :]
-            output, normalizer, state = causal_attention(*tokens, state, expansion, **options)
+            found, sums, state = causal_attention(*tokens, state, expansion, **options)
         else:
-            output, normalizer = state.quotients(rows, expansion, **options)
-        pairs.append((output.to(value.dtype), normalizer))
-    return joined(xp, pairs)
+            found, sums = state.quotients(rows, expansion, **options)
+        output[..., span, :], normalizer[..., span] = found, sums
+    return output, normalizer
+
+
+def empty_results(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Return room for the outputs and the normalisers."""
+    lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
+    rows = (*lead, query.shape[-2])
+    normalizer = query.new_empty(rows, dtype=accumulation_dtype(xp, query, key, value))
+    return value.new_empty((*rows, value.shape[-1])), normalizer
 
 
 def backward(
@@ -332,10 +339,7 @@ def _problem(
 @attention_op.register_fake
 def _(query: Tensor, key: Tensor, value: Tensor, *_options: Any) -> tuple[Tensor, Tensor]:
     """Say what the forward operator returns, without computing it."""
-    lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
-    rows = (*lead, query.shape[-2])
-    normalizer = query.new_empty(rows, dtype=accumulation_dtype(xp, query, key, value))
-    return value.new_empty((*rows, value.shape[-1])), normalizer
+    return empty_results(query, key, value)
 
 
 @attention_backward_op.register_fake
