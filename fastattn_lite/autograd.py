@@ -1,11 +1,11 @@
 """Gradients with O(n d) saved memory: the backward pass is the forward algebra, roles exchanged.
 
-With u_i = [g_i, -g_i . o_i] / G_i for the upstream gradient g_i, and y_j = [v_j, 1]:
+With h_i = [g_i, -g_i . o_i] / G_i for the upstream gradient g_i, and y_j = [v_j, 1]:
 
-    dL/ds_ij = f'(s_ij) u_i . y_j
-    N_a      = sum_i q_i^a u_i                                (moments of the queries)
+    dL/ds_ij = f'(s_ij) h_i . y_j
+    N_a      = sum_i q_i^a h_i                                (moments of the queries)
     dv_j     = first d_v columns of sum_a w_a k_j^a N_a
-    dq_i     = gradient at q = q_i of sum_a w_a q^a (M_a . u_i)
+    dq_i     = gradient at q = q_i of sum_a w_a q^a (M_a . h_i)
     dk_j     = gradient at k = k_j of sum_a w_a k^a (N_a . y_j)
 
 Only query, key, value, output and normaliser are kept for it; M is summed again. Under a causal
@@ -53,7 +53,7 @@ NO_SECOND_DERIVATIVE = (
     "fast_attention: the operator of fastattn_lite.autograd has no second derivative; "
     'backend="array" has one, and keeps O(n R) numbers for it'
 )
-SPAN = 1024
+SPAN = 512
 """Most tokens taken together: what is made for them is the memory beside the sums."""
 OPTIONS = "float[] coefficients, float scale, bool is_causal, int? chunk_size"
 
@@ -178,10 +178,14 @@ def empty_results(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Te
 def backward(
     problem: Problem, upstream: Tensor, output: Tensor, normalizer: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of query, key and value, from two scans over the tokens."""
+    """Return the gradients of query, key and value, from two scans over the tokens.
+
+    Equation: eq-score-slope, eq-loss-slope, eq-query-moments (chapter gradients).
+    Equation: eq-value-gradient, eq-two-scans (chapter gradients).
+    """
 
     def cotangents(span: slice) -> Tensor:
-        """Return u_i = [g_i, -g_i . o_i] / G_i."""
+        """Return h_i = [g_i, -g_i . o_i] / G_i."""
         rows = upstream[..., span, :].to(problem.dtype)
         inner = (rows * output[..., span, :]).sum(-1, keepdim=True)
         return torch.cat([rows, -inner], dim=-1) / normalizer[..., span, None]
@@ -236,7 +240,7 @@ def _key_and_value_gradients(
 
 
 def _own_slopes(problem: Problem, span: slice, partners: Tensor) -> Tensor:
-    """Return dL/ds_ij = f'(s_ij) u_i . y_j for the pairs j <= i within the span."""
+    """Return dL/ds_ij = f'(s_ij) h_i . y_j for the pairs j <= i within the span."""
     slopes = problem.expansion.derivative()(problem.queries(span) @ problem.keys(span).mT)
     return causal_part(xp, slopes * (partners @ problem.extended(span).mT))
 
@@ -261,6 +265,7 @@ def pull_back(x: Tensor, order: int, weighted: Tensor, partners: Tensor) -> Tens
     l - 1: its slope W_a . y_j goes times the lower one to x_i, and times x_i to the lower one.
     Together, W and y have every leading axis of x.
     Cost: 2 n R m flops for partners y of m numbers, and 4 n R.
+    Equation: eq-token-gradient (chapter gradients).
     """
     variables = x.mT.contiguous()
     lead = torch.broadcast_shapes(weighted.shape[:-2], partners.shape[:-2])

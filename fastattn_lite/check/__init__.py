@@ -18,6 +18,11 @@ from fastattn_lite.check.expansion_truncation import (
     check_truncated_exp,
     check_weight_distance,
 )
+from fastattn_lite.check.gradients import (
+    check_saving,
+    check_score_gradient,
+    check_value_gradient,
+)
 from fastattn_lite.check.intro import check_crossover, check_order_one_attention
 from fastattn_lite.check.kernel_factorization import (
     check_largest_order,
@@ -48,9 +53,12 @@ __all__ = [
     "check_multiplicity",
     "check_order_one_attention",
     "check_rescaled",
+    "check_saving",
+    "check_score_gradient",
     "check_stable_weights",
     "check_tokens_that_fit",
     "check_truncated_exp",
+    "check_value_gradient",
     "check_weight_distance",
     "check_window_attention",
     "show_source",
