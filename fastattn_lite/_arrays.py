@@ -10,6 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -71,10 +72,10 @@ def broadcast_lead(*arrays: Array, names: str) -> tuple[int, ...]:
     padded = [(1,) * (rank - len(lead)) + lead for lead in leads]
     common: list[int] = []
     for sizes in zip(*padded, strict=True):
-        distinct = {size for size in sizes if size != 1}
-        if len(distinct) > 1:
+        size = next((size for size in sizes if size != 1), 1)
+        if any(other not in (1, size) for other in sizes):
             raise ValueError(f"{names}: expected leading axes that broadcast, got {leads}")
-        common.append(distinct.pop() if distinct else 1)
+        common.append(size)
     return tuple(common)
 
 
@@ -182,14 +183,46 @@ def can_write_in_place(x: Array) -> bool:
     """
     if not is_torch_array(x):
         return is_numpy_array(x)
+    return not (is_compiling() or x.requires_grad or is_transformed(x))
+
+
+def is_compiling() -> bool:
+    """Say whether torch.compile follows this call."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.compiler.is_compiling()
+
+
+def is_transformed(x: Array) -> bool:
+    """Say whether torch.func (vmap, grad, jvp, ...) or forward differentiation holds a tensor."""
     import torch
 
-    if torch.compiler.is_compiling():
+    try:
+        x.untyped_storage()
+    except NotImplementedError:  # what torch.func hands out has no memory of its own
+        return True
+    return torch.autograd.forward_ad.unpack_dual(x).tangent is not None
+
+
+def records_gradients(*arrays: Array) -> bool:
+    """Say whether torch notes a function of these for a backward pass, or compiles it."""
+    if not is_torch_array(arrays[0]):
         return False
-    functorch: Any = sys.modules["torch._C"]._functorch  # torch has no public word for it
-    is_transformed = functorch.peek_interpreter_stack() is not None
-    has_tangent = torch.autograd.forward_ad.unpack_dual(x).tangent is not None
-    return not (x.requires_grad or is_transformed or has_tangent)
+    import torch
+
+    if is_compiling():
+        return True
+    recorded = torch.is_grad_enabled() and any(x.requires_grad for x in arrays)
+    return recorded and not any(map(is_transformed, arrays))
+
+
+def full_precision(x: Array) -> AbstractContextManager[Any]:
+    """Return a context in which torch.autocast rounds nothing on the device of x."""
+    if is_torch_array(x):
+        import torch
+
+        if torch.amp.is_autocast_available(x.device.type):
+            return torch.autocast(x.device.type, enabled=False)
+    return nullcontext()
 
 
 def multiply_into(x: Array) -> Any:

@@ -16,6 +16,8 @@ import warnings
 from dataclasses import replace
 from typing import Any
 
+from array_api_compat import is_torch_array
+
 from fastattn_lite._arrays import (
     Array,
     accumulation_dtype,
@@ -24,13 +26,17 @@ from fastattn_lite._arrays import (
     check_real,
     check_someone_to_attend_to,
     chunks,
+    full_precision,
+    is_compiling,
     namespace,
+    records_gradients,
 )
 from fastattn_lite.expansion import Expansion, check_expansion, taylor
 from fastattn_lite.moments import (
     Moments,
-    divided,
+    joined,
     prefix_sums,
+    quotient,
     tokens_at_once,
     with_one,
 )
@@ -44,8 +50,15 @@ from fastattn_lite.reference import causal_part
 
 CAUSAL_CHUNK = 384
 """Most tokens in a causal chunk: within it the cost is quadratic."""
-BACKENDS = ("auto", "array")
-"""The names that `backend` takes; "array" is the portable array-API path."""
+BACKENDS = ("auto", "array", "autograd")
+"""The names that `backend` takes.
+
+"array": the portable array-API path, for every library, state and transform; torch differentiates
+it by keeping the features, O(n R) numbers. "autograd": the torch operator of
+`fastattn_lite.autograd`, whose gradients keep O(n d) numbers and which torch.compile takes whole;
+without a carried state. "auto": "autograd" where torch records gradients or compiles and no state
+is carried, otherwise "array".
+"""
 
 
 class ExpansionWarning(UserWarning):
@@ -83,56 +96,131 @@ def fast_attention(
     Equation: eq-prefix (chapter moment_accumulation).
     Source: FAST, arXiv 2402.07901 (there "Fastmax"; orders 1 and 2).
     """
+    options: dict[str, Any] = {
+        "order": order,
+        "is_causal": is_causal,
+        "scale": scale,
+        "normalization": normalization,
+        "chunk_size": chunk_size,
+        "backend": backend,
+    }
+    carries_state = return_state or initial_state is not None
+    if is_compiling() and not carries_state:
+        from fastattn_lite import autograd
+
+        return autograd.compiled_attention(query, key, value, expansion, **options)
+    options |= {"initial_state": initial_state, "carries_state": carries_state}
+    output, state = attend(query, key, value, expansion, **options)
+    return (output, state) if return_state else output
+
+
+def attend(
+    query: Array,
+    key: Array,
+    value: Array,
+    expansion: Expansion | None,
+    *,
+    order: int,
+    is_causal: bool,
+    scale: float | None,
+    normalization: str,
+    chunk_size: int | None,
+    backend: str,
+    initial_state: Moments | None = None,
+    carries_state: bool = False,
+) -> tuple[Array, Moments | None]:
+    """Return the outputs, and the moments where the array path has summed them."""
     expansion = taylor(order) if expansion is None else expansion
     check_expansion(expansion)
     xp = check_attention_inputs(query, key, value, is_causal=is_causal)
     check_normalization(normalization, is_causal=is_causal or initial_state is not None)
     check_backend(backend)
-    factor = default_scale(normalization, query.shape[-1]) if scale is None else scale
-    factor = check_real("scale", factor)
-    dtype = accumulation_dtype(xp, query, key, value)
-    query, key = (xp.astype(x, dtype, copy=False) for x in (query, key))
-    query, key = normalize(query, key, normalization)
-    root = math.sqrt(abs(factor))
-    query, key = math.copysign(root, factor) * query, root * key
-    state = replace(
-        Moments.empty(key, value, order=expansion.order), key_map=(normalization, factor)
-    )
     if initial_state is None:
         check_someone_to_attend_to(query, key)
     else:
         check_initial_state(initial_state)
-        state = state + initial_state
+    factor = default_scale(normalization, query.shape[-1]) if scale is None else scale
+    factor = check_real("scale", factor)
+    if normalization != "none":
+        dtype = accumulation_dtype(xp, query, key, value)
+        query, key = (xp.astype(x, dtype, copy=False) for x in (query, key))
+        query, key = normalize(query, key, normalization)
+    state = Moments.empty(key, value, order=expansion.order)
     warn_unless_positive(expansion, guaranteed_radius(normalization, factor))
-    evaluate = _causal_attention if is_causal else _full_attention
-    output, state = evaluate(query, key, value, state, expansion, chunk_size)
-    output = xp.astype(output, value.dtype, copy=False)
-    return (output, state) if return_state else output
+    options: dict[str, Any] = {"is_causal": is_causal, "chunk_size": chunk_size}
+    if takes_operator(backend, query, key, value, carries_state=carries_state):
+        from fastattn_lite import autograd
+
+        return autograd.attention(query, key, value, expansion, scale=factor, **options), None
+    state = replace(state, key_map=(normalization, factor))
+    state = state if initial_state is None else state + initial_state
+    with full_precision(query):
+        output, state = _array_attention(query, key, value, state, expansion, **options)
+    return xp.astype(output, value.dtype, copy=False), state
 
 
-def _full_attention(
+def takes_operator(backend: str, *tokens: Array, carries_state: bool) -> bool:
+    """Say whether the operator of `fastattn_lite.autograd` takes these query, key and value.
+
+    Raises `TypeError` or `ValueError` where `backend` asks for it and it cannot take them.
+    """
+    if backend == "array":
+        return False
+    if backend == "auto":
+        return not carries_state and records_gradients(*tokens)
+    if not is_torch_array(tokens[0]):
+        name = type(tokens[0]).__name__
+        raise TypeError(f'backend: "autograd" expected torch tensors, got {name}')
+    if carries_state:
+        raise ValueError(
+            'backend: "autograd" carries no state; expected "auto" or "array" with '
+            "initial_state or return_state"
+        )
+    return True
+
+
+def split_scale(scale: float) -> tuple[float, float]:
+    """Return the shares of the scale of query and key: its root, with its sign on the query."""
+    root = math.sqrt(abs(scale))
+    return math.copysign(root, scale), root
+
+
+def _array_attention(
     query: Array,
     key: Array,
     value: Array,
     state: Moments,
     expansion: Expansion,
+    *,
+    is_causal: bool,
     chunk_size: int | None,
 ) -> tuple[Array, Moments]:
-    """Every query meets the moments of all keys."""
+    """Return the outputs and the moments with these tokens added, by the portable path."""
+    xp, roots = namespace(query=query), split_scale(state.key_map[1])
+    query, key = (
+        root * xp.astype(x, accumulation_dtype(xp, query, key, value), copy=False)
+        for root, x in zip(roots, (query, key), strict=True)
+    )
+    if is_causal:
+        output, _, state = causal_attention(query, key, value, state, expansion, chunk_size)
+        return output, state
     state = state.update(key, value, chunk_size=chunk_size)
     return state.evaluate(query, expansion, chunk_size=chunk_size), state
 
 
-def _causal_attention(
+def causal_attention(
     query: Array,
     key: Array,
     value: Array,
     state: Moments,
     expansion: Expansion,
     chunk_size: int | None,
-) -> tuple[Array, Moments]:
-    """Earlier chunks come through the moments, the chunk itself through its scores."""
-    xp, outputs = namespace(query=query), list[Array]()
+) -> tuple[Array, Array, Moments]:
+    """Return o_i, G_i and the moments with the tokens added.
+
+    Earlier chunks come through the moments, the chunk itself through its scores.
+    """
+    xp, pairs = namespace(query=query), list[tuple[Array, Array]]()
     lead = broadcast_lead(query, state.sums, names="query, moments")
     longest = tokens_at_once(lead, state.dim, state.order)
     for span in chunks(query.shape[-2], None, max(longest, chunk_size or 0)):
@@ -144,8 +232,8 @@ def _causal_attention(
         for tokens, before in zip(parts, earlier, strict=True):
             scores = rows[..., tokens, :] @ xp.matrix_transpose(keys[..., tokens, :])
             own = causal_part(xp, expansion(scores)) @ extended[..., tokens, :]
-            outputs.append(divided(before + own))
-    return xp.concat(outputs, axis=-2), state
+            pairs.append(quotient(xp, before + own))
+    return *joined(xp, pairs), state
 
 
 def check_initial_state(state: object) -> None:
@@ -183,4 +271,4 @@ def warn_unless_positive(expansion: Expansion, radius: float) -> None:
 
 @functools.cache
 def _warn_once(message: str) -> None:
-    warnings.warn(message, ExpansionWarning, stacklevel=4)
+    warnings.warn(message, ExpansionWarning, stacklevel=5)

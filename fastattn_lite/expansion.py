@@ -66,7 +66,10 @@ class Expansion:
         return result
 
     def derivative(self) -> Expansion:
-        """Return f', an expansion one order lower (of order 0 where f is constant)."""
+        """Return f', an expansion one order lower (of order 0 where f is constant).
+
+        Equation: eq-log-slope (chapter gradients).
+        """
         powers = range(1, self.order + 1)
         coefficients = tuple(power * self.coefficients[power] for power in powers) or (0.0,)
         return Expansion(coefficients, self.radius, f"derivative of {self.name}")
@@ -104,6 +107,18 @@ class Expansion:
         Source: the Birkhoff-Hilbert projective metric; the proof stands in the chapter.
         """
         return math.tanh(self.oscillation() / 4)
+
+    def gradient_bound(self) -> float:
+        """Return the most by which an output can move, as its scores move, in units of diam(V).
+
+        Formula: |do_i/ds_ij| <= max |f'(x)/f(x)| / 4 * diam(V) over |x| <= radius, for exp 1/4;
+        `inf` unless f > 0 there. The maximum is looked for on a fine grid.
+        Equation: eq-gradient-bound (chapter gradients).
+        """
+        if not self.is_positive():
+            return math.inf
+        scores = self.radius * np.cos(np.linspace(np.pi, 0, 2049))
+        return float(np.max(np.abs(self.derivative()(scores) / self(scores)))) / 4
 
 
 def taylor(order: int, *, radius: float = 1.0) -> Expansion:

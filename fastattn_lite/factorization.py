@@ -106,7 +106,7 @@ def feature_blocks(
         yield block
     if order > 0:
         most = most or block_rows(math.prod(x.shape[:-1]))
-        yield from products(xp, list(_parts(next_factors(variables, block, order), most)))
+        yield from products(xp, list(factor_runs(next_factors(variables, block, order), most)))
 
 
 def block_rows(tokens: int) -> int:
@@ -128,7 +128,7 @@ def joined_products(xp: Any, parts: list[Factors]) -> Iterator[Array]:
 
 def _written_products(xp: Any, parts: list[Factors]) -> Iterator[Array]:
     """Yield the same, written over each other: memory is taken once, and no gradients recorded."""
-    x_1, rows = parts[0][0][0], max(map(_rows, parts))
+    x_1, rows = parts[0][0][0], max(map(factor_rows, parts))
     shape = (*x_1.shape[:-2], rows, x_1.shape[-1])
     place = xp.empty(shape, dtype=x_1.dtype, device=device(x_1))
     multiply = multiply_into(x_1)
@@ -140,7 +140,7 @@ def _written_products(xp: Any, parts: list[Factors]) -> Iterator[Array]:
         yield place[..., :end, :]
 
 
-def _parts(factors: Factors, most: int) -> Iterator[Factors]:
+def factor_runs(factors: Factors, most: int) -> Iterator[Factors]:
     """Yield the factors in runs whose products fill about `most` rows."""
     first, rows = 0, 0
     for last, (_, lower) in enumerate(factors, start=1):
@@ -150,7 +150,8 @@ def _parts(factors: Factors, most: int) -> Iterator[Factors]:
             first, rows = last, 0
 
 
-def _rows(factors: Factors) -> int:
+def factor_rows(factors: Factors) -> int:
+    """Return how many products there are."""
     return sum(lower.shape[-2] for _, lower in factors)
 
 

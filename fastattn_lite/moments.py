@@ -25,6 +25,8 @@ from fastattn_lite._arrays import (
     check_memory,
     check_token_axes,
     chunks,
+    contiguous,
+    full_precision,
     namespace,
 )
 from fastattn_lite.expansion import Expansion
@@ -123,6 +125,12 @@ class Moments:
         not fit the moments.
         Equation: eq-evaluate (chapter intro).
         """
+        return self.quotients(query, expansion, chunk_size=chunk_size)[0]
+
+    def quotients(
+        self, query: Array, expansion: Expansion, *, chunk_size: int | None = None
+    ) -> tuple[Array, Array]:
+        """Return what `evaluate` does and the normalisers G_i (..., n), which gradients need."""
         xp = namespace(query=query, moments=self.sums)
         check_token_axes(query=query)
         if query.shape[-1] != self.dim:
@@ -133,11 +141,12 @@ class Moments:
         lead = broadcast_lead(query, self.sums, names="query, moments")
         size = tokens_at_once(lead, self.dim, expansion.order)
         weighted = self.weighted(expansion)
-        outputs = [
-            divided(weighted_sums(xp, query[..., tokens, :], weighted, expansion.order))
-            for tokens in chunks(query.shape[-2], chunk_size, size)
-        ]
-        return xp.concat(outputs, axis=-2)
+        with full_precision(query):
+            pairs = [
+                quotient(xp, weighted_sums(xp, query[..., tokens, :], weighted, expansion.order))
+                for tokens in chunks(query.shape[-2], chunk_size, size)
+            ]
+        return joined(xp, pairs)
 
     def weighted(self, expansion: Expansion) -> Array:
         """Return w_a M_a for the monomials of the expansion, the first ones of the moments."""
@@ -182,8 +191,8 @@ class Moments:
         for tokens in chunks(key.shape[-2], chunk_size, size):
             keys = xp.astype(key[..., tokens, :], sums.dtype, copy=False)
             extended = with_one(xp, value[..., tokens, :], sums.dtype)
-            blocks = feature_blocks(xp, keys, self.order, extended)
-            sums = sums + xp.concat([block @ extended for block in blocks], axis=-2)
+            with full_precision(key):
+                sums = sums + feature_sums(xp, keys, extended, self.order)
         return replace(self, sums=sums)
 
     def check_same_kind(self, other: Moments) -> None:
@@ -198,7 +207,7 @@ class Moments:
         normalization, scale = self.key_map
         return (
             f"moments of order {self.order}, dimension {self.dim}, "
-            f"shape {tuple(self.sums.shape)}, normalization {normalization!r}, scale {scale:g}"
+            f"shape {tuple(self.sums.shape)}, normalization {normalization!r}, scale {scale!r}"
         )
 
 
@@ -237,6 +246,12 @@ def stream_moments(
     if total is None:
         raise ValueError("chunks: expected at least one pair (key, value), got none")
     return total
+
+
+def feature_sums(xp: Any, tokens: Array, partners: Array, order: int) -> Array:
+    """Return sum_j x_j^a y_j for tokens x (..., n, d) and partners y (..., n, m): (..., R, m)."""
+    blocks = feature_blocks(xp, tokens, order, partners)
+    return xp.concat([block @ partners for block in blocks], axis=-2)
 
 
 def weighted_sums(xp: Any, query: Array, weighted: Array, order: int) -> Array:
@@ -289,9 +304,15 @@ def _weights(expansion: Expansion, moments: Moments) -> Array:
     return xp.asarray(weights, dtype=sums.dtype, device=device(sums))[:, None]
 
 
-def divided(sums: Array) -> Array:
-    """Return o_i = F_i / G_i."""
-    return sums[..., :-1] / sums[..., -1:]
+def quotient(xp: Any, sums: Array) -> tuple[Array, Array]:
+    """Return o_i = F_i / G_i and a copy of G_i, so that the sums need not be kept."""
+    return sums[..., :-1] / sums[..., -1:], contiguous(xp, sums[..., -1])
+
+
+def joined(xp: Any, pairs: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """Return the outputs and normalisers of all chunks as one array each."""
+    outputs, normalizers = zip(*pairs, strict=True)
+    return xp.concat(outputs, axis=-2), xp.concat(normalizers, axis=-1)
 
 
 def with_one(xp: Any, value: Array, dtype: Any) -> Array:

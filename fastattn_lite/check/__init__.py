@@ -23,6 +23,11 @@ from fastattn_lite.check.full_attention_matrix import (
     check_rows_of_matrix,
     check_sharpest_weight,
 )
+from fastattn_lite.check.gradients import (
+    check_saving,
+    check_score_gradient,
+    check_value_gradient,
+)
 from fastattn_lite.check.intro import check_crossover, check_order_one_attention
 from fastattn_lite.check.kernel_factorization import (
     check_largest_order,
@@ -56,9 +61,12 @@ __all__ = [
     "check_rescaled",
     "check_rows_of_matrix",
     "check_sharpest_weight",
+    "check_saving",
+    "check_score_gradient",
     "check_stable_weights",
     "check_tokens_that_fit",
     "check_truncated_exp",
+    "check_value_gradient",
     "check_weight_distance",
     "check_window_attention",
     "show_source",

@@ -16,6 +16,7 @@ export {
   cacheCrossoverTokens, cacheNumbers, crossoverTokens, directFlops, fastFlops, momentNumbers,
 } from "./maths/complexity.js";
 export { convexHull, kernelSum } from "./maths/kernel_sum.js";
+export { slopeOfWeight } from "./maths/gradient.js";
 export { MOVED, TOKENS, leak } from "./maths/leak.js";
 export { STREAM_TOKENS, mergeTokens } from "./maths/merging.js";
 export { measuredError, powerSums, randomTokens } from "./maths/measured.js";

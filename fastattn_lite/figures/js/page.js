@@ -4,10 +4,11 @@ import AttentionMatrix from "./figures/AttentionMatrix.js";
 import CausalLeak from "./figures/CausalLeak.js";
 import CostRace from "./figures/CostRace.js";
 import ErrorVersusOrder from "./figures/ErrorVersusOrder.js";
+import GradientBound from "./figures/GradientBound.js";
 import KernelSum from "./figures/KernelSum.js";
 import MomentStream from "./figures/MomentStream.js";
 import MonomialBasis from "./figures/MonomialBasis.js";
 import Quiz from "./figures/Quiz.js";
 import TruncationError from "./figures/TruncationError.js";
 
-host({ AttentionMatrix, CausalLeak, CostRace, ErrorVersusOrder, KernelSum, MomentStream, MonomialBasis, Quiz, TruncationError });
+host({ AttentionMatrix, CausalLeak, CostRace, ErrorVersusOrder, GradientBound, KernelSum, MomentStream, MonomialBasis, Quiz, TruncationError });
