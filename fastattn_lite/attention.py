@@ -28,6 +28,7 @@ from fastattn_lite._arrays import (
     chunks,
     full_precision,
     is_compiling,
+    is_transformed,
     namespace,
     records_gradients,
 )
@@ -50,14 +51,16 @@ from fastattn_lite.reference import causal_part
 
 CAUSAL_CHUNK = 384
 """Most tokens in a causal chunk: within it the cost is quadratic."""
-BACKENDS = ("auto", "array", "autograd")
+BACKENDS = ("auto", "array", "autograd", "triton")
 """The names that `backend` takes.
 
 "array": the portable array-API path, for every library, state and transform; torch differentiates
 it by keeping the features, O(n R) numbers. "autograd": the torch operator of
 `fastattn_lite.autograd`, whose gradients keep O(n d) numbers and which torch.compile takes whole;
-without a carried state. "auto": "autograd" where torch records gradients or compiles and no state
-is carried, otherwise "array".
+without a carried state. "triton": the same operator on the fused kernels of
+`fastattn_lite.kernels`, for orders 1 to 3 on a GPU. "auto": "triton" where the kernels take the
+problem; "autograd" where torch records gradients or compiles and no state is carried; otherwise
+"array".
 """
 
 
@@ -141,22 +144,58 @@ def attend(
         check_initial_state(initial_state)
     factor = default_scale(normalization, query.shape[-1]) if scale is None else scale
     factor = check_real("scale", factor)
+    is_fused = takes_kernels(backend, query, key, value, expansion, carries_state=carries_state)
     if normalization != "none":
         dtype = accumulation_dtype(xp, query, key, value)
         query, key = (xp.astype(x, dtype, copy=False) for x in (query, key))
         query, key = normalize(query, key, normalization)
+        if is_fused:
+            query, key = (xp.astype(x, value.dtype, copy=False) for x in (query, key))
     state = Moments.empty(key, value, order=expansion.order)
     warn_unless_positive(expansion, guaranteed_radius(normalization, factor))
     options: dict[str, Any] = {"is_causal": is_causal, "chunk_size": chunk_size}
-    if takes_operator(backend, query, key, value, carries_state=carries_state):
+    if is_fused or takes_operator(backend, query, key, value, carries_state=carries_state):
         from fastattn_lite import autograd
 
+        options["is_fused"] = is_fused
         return autograd.attention(query, key, value, expansion, scale=factor, **options), None
     state = replace(state, key_map=(normalization, factor))
     state = state if initial_state is None else state + initial_state
     with full_precision(query):
         output, state = _array_attention(query, key, value, state, expansion, **options)
     return xp.astype(output, value.dtype, copy=False), state
+
+
+def takes_kernels(
+    backend: str,
+    query: Array,
+    key: Array,
+    value: Array,
+    expansion: Expansion,
+    *,
+    carries_state: bool,
+) -> bool:
+    """Say whether the fused kernels take the problem.
+
+    Raises `TypeError` or `ValueError`, saying why not, where `backend` asks for them by name.
+    """
+    if backend not in ("auto", "triton"):
+        return False
+    if not is_torch_array(query):
+        reason = f"expected torch tensors, got {type(query).__name__}"
+    elif backend == "auto" and query.device.type != "cuda":
+        return False
+    elif carries_state:
+        reason = "they carry no state; expected neither initial_state nor return_state"
+    elif not is_compiling() and any(map(is_transformed, (query, key, value))):
+        reason = "they have no rule for torch.func"
+    else:
+        from fastattn_lite.kernels.support import why_not
+
+        reason = why_not(query, key, value, expansion.order)
+    if reason is not None and backend == "triton":
+        raise ValueError(f'backend: "triton" cannot take this: {reason}')
+    return reason is None
 
 
 def takes_operator(backend: str, *tokens: Array, carries_state: bool) -> bool:

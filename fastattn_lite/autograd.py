@@ -11,9 +11,9 @@ With h_i = [g_i, -g_i . o_i] / G_i for the upstream gradient g_i, and y_j = [v_j
 Only query, key, value, output and normaliser are kept for it; M is summed again. Under a causal
 mask M is a prefix sum and N a suffix sum, so there are two scans and no stored prefix.
 
-Both passes are operators of `torch.library`, so torch.compile takes each as one node. A kernel for
-one kind of device replaces them with `attention_op.register_kernel` and
-`attention_backward_op.register_kernel`: what is saved and all that torch must know stays here.
+Both passes are operators of `torch.library`, so torch.compile takes each as one node. Where
+`is_fused` says so, the Triton kernels of `fastattn_lite.kernels` compute them; what is saved and
+all that torch must know stays here.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ NO_SECOND_DERIVATIVE = (
 )
 SPAN = 512
 """Most tokens taken together: what is made for them is the memory beside the sums."""
-OPTIONS = "float[] coefficients, float scale, bool is_causal, int? chunk_size"
+OPTIONS = "float[] coefficients, float scale, bool is_causal, int? chunk_size, bool is_fused"
 
 
 def attention(
@@ -67,6 +67,7 @@ def attention(
     scale: float,
     is_causal: bool,
     chunk_size: int | None = None,
+    is_fused: bool = False,
 ) -> Tensor:
     """Return fast attention of torch tensors, with the backward pass of this module.
 
@@ -78,7 +79,8 @@ def attention(
     Chapter: gradients.
     """
     coefficients = list(expansion.coefficients)
-    return attention_op(query, key, value, coefficients, scale, is_causal, chunk_size)[0]
+    options = (scale, is_causal, chunk_size, is_fused)
+    return attention_op(query, key, value, coefficients, *options)[0]
 
 
 def compiled_attention(
@@ -305,11 +307,23 @@ def _pull_back_products(slopes: Tensor, factors: Factors, places: Factors) -> No
     schema=f"(Tensor query, Tensor key, Tensor value, {OPTIONS}) -> (Tensor, Tensor)",
 )
 def attention_op(
-    query: Tensor, key: Tensor, value: Tensor, coefficients: Sequence[float], *options: Any
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    coefficients: Sequence[float],
+    scale: float,
+    is_causal: bool,
+    chunk_size: int | None,
+    is_fused: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return o_i in the type of `value`, and G_i in the type that was computed in."""
+    tokens = (query.detach(), key.detach(), value.detach())
     with torch.no_grad(), full_precision(query):
-        return forward(_problem(query, key, value, coefficients, *options))
+        if is_fused and query.numel() * value.numel() > 0:
+            from fastattn_lite.kernels import operator
+
+            return operator.forward(*tokens, coefficients, scale, is_causal)
+        return forward(Problem(*tokens, Expansion(tuple(coefficients)), scale, is_causal, chunk_size))
 
 
 @torch.library.custom_op(
@@ -326,19 +340,21 @@ def attention_backward_op(
     key: Tensor,
     value: Tensor,
     coefficients: Sequence[float],
-    *options: Any,
+    scale: float,
+    is_causal: bool,
+    chunk_size: int | None,
+    is_fused: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of query, key and value, each in its own type."""
+    tokens = (query.detach(), key.detach(), value.detach())
+    given = (upstream.detach(), output.detach(), normalizer.detach())
     with torch.no_grad(), full_precision(query):
-        problem = _problem(query, key, value, coefficients, *options)
-        return backward(problem, *(x.detach() for x in (upstream, output, normalizer)))
+        if is_fused and query.numel() * value.numel() > 0:
+            from fastattn_lite.kernels import operator
 
-
-def _problem(
-    query: Tensor, key: Tensor, value: Tensor, coefficients: Sequence[float], *options: Any
-) -> Problem:
-    expansion = Expansion(tuple(coefficients))
-    return Problem(query.detach(), key.detach(), value.detach(), expansion, *options)
+            return operator.backward(*given, *tokens, coefficients, scale, is_causal)
+        expansion = Expansion(tuple(coefficients))
+        return backward(Problem(*tokens, expansion, scale, is_causal, chunk_size), *given)
 
 
 @attention_op.register_fake

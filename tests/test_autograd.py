@@ -228,7 +228,7 @@ def test_opcheck(dtype, is_causal):
     query, key, value = (
         x.detach().to(dtype).requires_grad_() for x in tensors(lead=(2, 1), queries=6, keys=6)
     )
-    options = ([1.0, 1.0, 0.5], 0.6, is_causal, 4)
+    options = ([1.0, 1.0, 0.5], 0.6, is_causal, 4, False)
     tolerances = {"atol": 1e-4, "rtol": 1e-3}
     torch.library.opcheck(attention_op, (query, key, value, *options), **tolerances)
     shared = key[0].detach().requires_grad_()

@@ -1,1 +1,7 @@
-"""k"""
+"""Fused Triton kernels: step 4, evaluation, on a GPU. `backend="triton"` asks for them by name.
+
+Modules, in the order of the derivation: `rows` (which monomials, with which weight), `accumulate`
+(moments of chunks), `combine` (prefix sums), `evaluate` (outputs), `differentiate` (gradients),
+`decode` (one token on a state); `states`, `forward` and `backward` start them; `operator` takes
+tensors of any leading axes; `support` says what they take.
+"""

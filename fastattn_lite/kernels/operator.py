@@ -1,0 +1,66 @@
+"""The fused kernels for tensors of any leading axes, as the operator of `autograd` calls them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from fastattn_lite.kernels.backward import attention_backward
+from fastattn_lite.kernels.forward import attention
+
+Tensor = torch.Tensor
+Lead = tuple[int, ...]
+
+
+def forward(
+    query: Tensor, key: Tensor, value: Tensor, coefficients: Sequence[float], scale: float,
+    is_causal: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return o_i and G_i; heads of queries that share keys and values share their moments."""
+    lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
+    shared = shared_lead(lead, torch.broadcast_shapes(key.shape[:-2], value.shape[:-2]))
+    tokens = (flat(query, lead), flat(key, shared), flat(value, shared))
+    output, normaliser = attention(*tokens, scaled(coefficients, scale), is_causal)
+    return output.reshape(*lead, *output.shape[1:]), normaliser.reshape(*lead, -1)
+
+
+def backward(
+    upstream: Tensor, output: Tensor, normaliser: Tensor, query: Tensor, key: Tensor,
+    value: Tensor, coefficients: Sequence[float], scale: float, is_causal: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Return the gradients of query, key and value, summed over the axes that they lack."""
+    lead = output.shape[:-2]
+    given = [flat(x, lead) for x in (upstream, query, key, value, output)]
+    gradients = attention_backward(
+        *given, normaliser.reshape(-1, normaliser.shape[-1]), scaled(coefficients, scale), is_causal
+    )
+    query, key, value = (
+        gradient.reshape(*lead, *gradient.shape[1:]).sum_to_size(x.shape)
+        for gradient, x in zip(gradients, (query, key, value), strict=True)
+    )
+    return query, key, value
+
+
+def scaled(coefficients: Sequence[float], scale: float) -> tuple[float, ...]:
+    """Return the coefficients a_l scale^l, so that f takes q.k itself."""
+    return tuple(float(a) * scale**degree for degree, a in enumerate(coefficients))
+
+
+def flat(x: Tensor, lead: Lead) -> Tensor:
+    """Return x with its leading axes broadcast and as one."""
+    return x.expand(*lead, *x.shape[-2:]).reshape(math.prod(lead), *x.shape[-2:])
+
+
+def shared_lead(lead: Lead, keys: Lead) -> Lead:
+    """Return the leading axes of keys and values, cut to those that all queries share.
+
+    Grouped query heads stand in the last of the leading axes, where the keys have length 1; any
+    other broadcast is written out.
+    """
+    padded = (1,) * (len(lead) - len(keys)) + tuple(keys)
+    kept = len(lead)
+    while kept > 0 and padded[kept - 1] == 1:
+        kept -= 1
+    return (*lead[:kept], *(1,) * (len(lead) - kept))

@@ -1,0 +1,255 @@
+"""The fused kernels against the direct sum in float64: every order, mask, shape and gradient."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from fastattn_lite import Expansion, fast_attention, kernel_attention, minimax, taylor
+from fastattn_lite.kernels import operator, rows, states, support
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+FLOOR = {torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
+"""About one unit in the last place of each type, eight in float32: summation orders differ."""
+NEGATIVE = Expansion((1.0, -0.5, 0.4))
+"""A polynomial with a negative coefficient, positive everywhere."""
+
+
+def tokens(*shapes: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    made = [torch.randn(shape, generator=generator) for shape in shapes]
+    return [x.to(DEVICE, dtype) for x in made]
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    found, expected = found.detach().double(), expected.detach()
+    return float((found - expected).norm() / expected.norm())
+
+
+def plain(query: Tensor, key: Tensor, value: Tensor, expansion: Expansion, is_causal: bool):
+    """Return the same formula in the plain products of the inputs' own type."""
+    scores = query @ key.mT * query.shape[-1] ** -0.5
+    weights = sum(a * scores**degree for degree, a in enumerate(expansion.coefficients))
+    weights = weights.tril() if is_causal else weights
+    return weights @ value / weights.sum(-1, keepdim=True)
+
+
+SINGLE, HALF = torch.float32, torch.float16
+LARGE = () if DEVICE == "cuda" else pytest.mark.slow
+"""The interpreter takes minutes for these; a GPU takes no time."""
+CASES = [
+    pytest.param(taylor(2), 1, 16, 16, SINGLE, id="one-token"),
+    pytest.param(taylor(2), 7, 16, 24, SINGLE, id="seven"),
+    pytest.param(taylor(2), 260, 16, 16, SINGLE, id="several-chunks"),
+    pytest.param(taylor(2), 260, 16, 16, HALF, id="half-precision"),
+    pytest.param(taylor(1), 150, 32, 16, SINGLE, id="order-1"),
+    pytest.param(taylor(3), 70, 5, 8, SINGLE, id="order-3"),
+    pytest.param(NEGATIVE, 40, 16, 16, SINGLE, id="negative"),
+    pytest.param(minimax(2), 63, 20, 33, SINGLE, id="odd-dimensions", marks=LARGE),
+    pytest.param(taylor(2), 130, 64, 64, SINGLE, id="d-64", marks=LARGE),
+    pytest.param(taylor(2), 111, 64, 64, HALF, id="d-64-half", marks=LARGE),
+    pytest.param(taylor(2), 130, 128, 128, HALF, id="d-128-half", marks=LARGE),
+    pytest.param(taylor(3), 111, 32, 32, HALF, id="order-3-half", marks=LARGE),
+]
+if DEVICE == "cuda":
+    CASES += [
+        pytest.param(taylor(2), n, d, d, torch.bfloat16, id=f"bfloat16-{n}-{d}")
+        for n in (1, 63, 5000)
+        for d in (16, 32, 64, 128)
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::fastattn_lite.attention.ExpansionWarning")
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize(("expansion", "n", "d", "d_v", "dtype"), CASES)
+def test_outputs_and_gradients_equal_the_direct_sum(
+    expansion, n, d, d_v, dtype, is_causal, monkeypatch
+):
+    """Rule for half precision: at most twice the error of the plain formula, plus a floor."""
+    inputs = tokens((2, n, d), (2, n, d), (2, n, d_v), dtype=dtype)
+    upstream = tokens((2, n, d_v), dtype=dtype, seed=1)[0]
+    poison_empty(monkeypatch)
+    given = [x.clone().requires_grad_() for x in inputs]
+    output = fast_attention(*given, expansion=expansion, is_causal=is_causal, backend="triton")
+    found = [output, *torch.autograd.grad(output, given, upstream)]
+    monkeypatch.undo()
+    exact = [x.double().requires_grad_() for x in inputs]
+    expected = kernel_attention(*exact, expansion=expansion, is_causal=is_causal)
+    wanted = [expected, *torch.autograd.grad(expected, exact, upstream.double())]
+    own = [x.clone().requires_grad_() for x in inputs]
+    simple = plain(*own, expansion, is_causal)
+    rough = [simple, *torch.autograd.grad(simple, own, upstream)]
+    for ours, theirs, truth in zip(found, rough, wanted, strict=True):
+        truth, floor = truth.detach(), FLOOR[dtype]
+        assert ours.dtype == dtype
+        if truth.norm() > 1e-9:
+            assert relative(ours, truth) <= 2 * relative(theirs, truth) + floor
+        else:
+            assert ours.double().norm() < 10 * floor
+
+
+def poison_empty(monkeypatch):
+    """Fill every tensor that is made without values with NaN: what is not written shows."""
+    make = {name: getattr(torch, name) for name in ("empty", "empty_like")}
+    for name, function in make.items():
+        monkeypatch.setattr(torch, name, poisoned(function))
+
+
+def poisoned(function):
+    def made(*args, **options):
+        new = function(*args, **options)
+        return new.fill_(float("nan")) if new.is_floating_point() else new
+
+    return made
+
+
+def test_more_keys_than_queries_and_other_scales():
+    query, key, value = tokens((1, 10, 16), (1, 140, 16), (1, 140, 16), dtype=torch.float32)
+    for scale in (0.3, -0.2, 0.0):
+        found = fast_attention(query, key, value, scale=scale, backend="triton")
+        exact = [x.double() for x in (query, key, value)]
+        expected = kernel_attention(*exact, expansion=taylor(2), scale=scale)
+        assert relative(found, expected) < 1e-6
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize(
+    ("query", "key", "value"),
+    [
+        pytest.param((2, 3, 4), (2, 3, 1), (2, 3, 1), id="grouped-heads"),
+        pytest.param((2, 3), (1, 3), (2, 1), id="both-broadcast"),
+        pytest.param((), (2,), (2,), id="one-query-for-two-heads"),
+        pytest.param((3,), (), (), id="shared-keys"),
+    ],
+)
+def test_leading_axes_broadcast(query, key, value, is_causal):
+    shapes = ((*query, 20, 16), (*key, 20, 16), (*value, 20, 8))
+    inputs = tokens(*shapes, dtype=torch.float32)
+    given = [x.clone().requires_grad_() for x in inputs]
+    exact = [x.double().requires_grad_() for x in inputs]
+    found = fast_attention(*given, is_causal=is_causal, backend="triton")
+    expected = kernel_attention(*exact, expansion=taylor(2), is_causal=is_causal)
+    assert found.shape == expected.shape
+    assert relative(found, expected.detach()) < 1e-6
+    pairs = zip(
+        torch.autograd.grad(found.square().sum(), given),
+        torch.autograd.grad(expected.square().sum(), exact),
+        strict=True,
+    )
+    assert all(relative(ours, truth) < 1e-5 for ours, truth in pairs)
+
+
+def test_grouped_heads_share_their_moments():
+    assert operator.shared_lead((2, 3, 4), (2, 3, 1)) == (2, 3, 1)
+    assert operator.shared_lead((2, 3), (3,)) == (2, 3)
+    assert operator.shared_lead((2, 3), (1, 1)) == (1, 1)
+
+
+def test_inputs_in_any_memory_order():
+    base = tokens((1, 16, 30), (1, 30, 32), (30, 1, 16), dtype=torch.float32)
+    query, key, value = base[0].mT, base[1][..., ::2], base[2].transpose(0, 1)
+    found = fast_attention(query, key, value, is_causal=True, backend="triton")
+    exact = [x.double() for x in (query, key, value)]
+    assert relative(found, kernel_attention(*exact, expansion=taylor(2), is_causal=True)) < 1e-6
+
+
+def test_same_inputs_give_the_same_bits():
+    inputs = tokens((1, 140, 16), (1, 140, 16), (1, 140, 16), dtype=torch.float16)
+    first, again = (fast_attention(*inputs, is_causal=True, backend="triton") for _ in range(2))
+    assert torch.equal(first, again)
+
+
+def test_a_causal_output_does_not_see_the_future():
+    query, key, value = tokens(*3 * [(1, 260, 16)], dtype=torch.float32)
+    before = fast_attention(query, key, value, is_causal=True, backend="triton")
+    key[:, 200:], value[:, 200:] = 7.0, -7.0
+    after = fast_attention(query, key, value, is_causal=True, backend="triton")
+    assert torch.equal(before[:, :200], after[:, :200])
+
+
+def test_float16_moments_of_many_tokens_do_not_overflow():
+    """Sums of k_c k_d v over 1,000 tokens pass 65,504; their means, which are kept, do not."""
+    inputs = [16.0 + x for x in tokens(*3 * [(1, 1000, 16)], dtype=torch.float16)]
+    found = fast_attention(*inputs, scale=0.0005, backend="triton")
+    expected = kernel_attention(*(x.double() for x in inputs), expansion=taylor(2), scale=0.0005)
+    assert relative(found, expected) < 2e-3
+
+
+def test_normalized_tokens_keep_their_type():
+    inputs = tokens(*3 * [(1, 50, 16)], dtype=torch.float16)
+    found = fast_attention(*inputs, normalization="unit", backend="triton")
+    expected = fast_attention(*(x.double() for x in inputs), normalization="unit")
+    assert found.dtype == torch.float16
+    assert relative(found, expected) < 2e-3
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"order": 4}, "an order from 1 to 3, got 4"),
+        ({"order": 0}, "an order from 1 to 3, got 0"),
+        ({"d": 256}, "dimensions of at most 128, got 256 and 16"),
+        ({"d": 64, "order": 3}, "at most 32 at order 3, got 64 and 16"),
+        ({"dtype": torch.float64}, "float16, bfloat16 or float32"),
+        ({"return_state": True}, "they carry no state"),
+    ],
+)
+def test_what_the_kernels_do_not_take_is_said(changed, reason):
+    dtype = changed.pop("dtype", torch.float32)
+    inputs = tokens(*2 * [(1, 5, changed.pop("d", 16))], (1, 5, 16), dtype=dtype)
+    with pytest.raises(ValueError, match=f'backend: "triton" cannot take this: .*{reason}'):
+        fast_attention(*inputs, backend="triton", **changed)
+
+
+def test_numpy_is_refused_by_name():
+    inputs = [x.cpu().numpy() for x in tokens(*3 * [(1, 5, 16)], dtype=torch.float32)]
+    with pytest.raises(ValueError, match="expected torch tensors, got ndarray"):
+        fast_attention(*inputs, backend="triton")
+
+
+def test_an_old_gpu_gets_a_reason(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr(support, "capability", lambda _device: (7, 5))
+    reason = support._why_not_device(torch.device("cuda"))
+    assert reason is not None
+    assert "compute capability 7.5" in reason
+
+
+def test_auto_leaves_the_cpu_to_the_portable_path(monkeypatch):
+    def refuse(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(operator, "forward", refuse)
+    inputs = [x.cpu() for x in tokens(*3 * [(1, 5, 16)], dtype=torch.float32)]
+    assert fast_attention(*inputs).shape == (1, 5, 16)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("width", [16, 32])
+def test_rows_and_weights_spell_out_the_polynomial(order, width):
+    """sum_rc w_rc x^r x_c y^r y_c is f(x.y) - a_0, and that of the row weights is f'(x.y)."""
+    coefficients = (0.7, 1.3, 0.4, 0.2)[: order + 1]
+    table = rows.rows_of(order, width)
+    x, y = (torch.randn(width, dtype=torch.float64).numpy() for _ in range(2))
+    padded_x, padded_y = ([1.0, *z] for z in (x, y))
+    monomials = [
+        [z[i] * z[j] for i, j in zip(table.first, table.second, strict=True)]
+        for z in (padded_x, padded_y)
+    ]
+    both = torch.tensor(monomials[0]) * torch.tensor(monomials[1])
+    weights = torch.from_numpy(rows.shared_weights(coefficients, width)).double()
+    score = float(x @ y)
+    value = float(torch.einsum("r,rc,c->", both, weights, torch.from_numpy(x * y)))
+    expected = sum(a * score**degree for degree, a in enumerate(coefficients)) - coefficients[0]
+    assert value == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    slope = float(both @ torch.from_numpy(rows.row_weights(coefficients, width)).double())
+    expected = sum(d * a * score ** (d - 1) for d, a in enumerate(coefficients) if d > 0)
+    assert slope == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+def test_chunks_hold_every_token():
+    for n in (1, 127, 128, 129, 5000):
+        for cut in (states.cut_causal(n, 16), states.cut_full(n, torch.zeros(3, n, 16))):
+            assert (cut.count - 1) * cut.size < n <= cut.count * cut.size
+            assert cut.size % states.TOKEN_TILE == 0
