@@ -3,10 +3,11 @@ import { host } from "./host.js";
 import CausalLeak from "./figures/CausalLeak.js";
 import CostRace from "./figures/CostRace.js";
 import ErrorVersusOrder from "./figures/ErrorVersusOrder.js";
+import FarField from "./figures/FarField.js";
 import KernelSum from "./figures/KernelSum.js";
 import MomentStream from "./figures/MomentStream.js";
 import MonomialBasis from "./figures/MonomialBasis.js";
 import Quiz from "./figures/Quiz.js";
 import TruncationError from "./figures/TruncationError.js";
 
-host({ CausalLeak, CostRace, ErrorVersusOrder, KernelSum, MomentStream, MonomialBasis, Quiz, TruncationError });
+host({ CausalLeak, CostRace, ErrorVersusOrder, FarField, KernelSum, MomentStream, MonomialBasis, Quiz, TruncationError });
