@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import special
+from scipy.spatial.distance import cdist
 
 from fastattn_lite._arrays import (
     check_attention_inputs,
@@ -46,8 +47,7 @@ def gauss_transform(target: Any, source: Any, charge: Any, *, bandwidth: float) 
     Equation: eq-gauss-transform (chapter fast_multipole_ideas).
     """
     given = _checked(target, source, charge, bandwidth)
-    differences = given.target[:, None] - given.source
-    return np.exp(-np.sum(differences**2, axis=-1)) @ given.charge
+    return np.exp(-cdist(given.target, given.source, "sqeuclidean")) @ given.charge
 
 
 def fast_gauss_transform(
@@ -136,7 +136,8 @@ def improved_gauss_bound(order: int, *, radius: float, distance: float | None = 
     and s the worst distance of a source up to `radius`, all in bandwidths. `None`: the worst t.
     Raises `ValueError` for order < 0, radius < 0 or distance < 0.
     Equation: eq-improved-gauss-bound (chapter fast_multipole_ideas).
-    Source: Raykar, Yang, Duraiswami and Gumerov (2005); the proof stands in the chapter.
+    Source: pointwise bounds as in Raykar, Yang, Duraiswami and Gumerov (2005); the chapter has the
+    proof.
     """
     order, radius = check_count("order", order, least=0), _checked_radius(radius)
     t = worst_distance(order, radius) if distance is None else check_real("distance", distance)

@@ -18,6 +18,11 @@ from fastattn_lite.check.expansion_truncation import (
     check_truncated_exp,
     check_weight_distance,
 )
+from fastattn_lite.check.fast_multipole_ideas import (
+    check_best_cells,
+    check_farthest,
+    check_moved_moments,
+)
 from fastattn_lite.check.intro import check_crossover, check_order_one_attention
 from fastattn_lite.check.kernel_factorization import (
     check_largest_order,
@@ -34,17 +39,20 @@ from fastattn_lite.check.moment_accumulation import (
 
 __all__ = [
     "CheckResult",
+    "check_best_cells",
     "check_best_shift",
     "check_cache_crossover",
     "check_chunked_outputs",
     "check_compensated_sum",
     "check_crossover",
     "check_equal",
+    "check_farthest",
     "check_features_needed",
     "check_fitted_expansion",
     "check_keys_in_chunks",
     "check_largest_order",
     "check_monomials",
+    "check_moved_moments",
     "check_multiplicity",
     "check_order_one_attention",
     "check_rescaled",
