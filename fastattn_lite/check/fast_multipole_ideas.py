@@ -56,7 +56,7 @@ def _moved_mistakes(old: Floats, shift: float, backwards: Floats) -> Mistakes:
         (np.array(plain), "the binomial coefficients are missing: (a + b)^2 has the term 2 a b."),
         (old, "these are the moments about the old centre."),
         (
-            old + shift**powers * old[0],
+            old + np.where(powers > 0, shift**powers * old[0], 0.0),
             "only the first and the last term of each power of a sum are there.",
         ),
     ]
@@ -93,9 +93,7 @@ def _judge_farthest(points: Floats, chosen: Any, count: int) -> None:
         sums = np.linalg.norm(points[:, None] - points[to_all], axis=-1).sum(axis=1)
         sums[to_all] = -1
         to_all.append(int(np.argmax(sums)))
-    if np.array_equal(chosen, np.argsort(-to_first, kind="stable")[: count - 1]) or (
-        np.array_equal(chosen[1:], np.argsort(-to_first, kind="stable")[: count - 1])
-    ):
+    if np.array_equal(chosen[1:], np.argsort(-to_first, kind="stable")[: count - 1]):
         raise NotYetError("you measure from the first centre alone: the later ones count too.")
     if np.array_equal(chosen, to_all):
         raise NotYetError(
