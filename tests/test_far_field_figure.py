@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 import traitlets
 
 from fastattn_lite.figures import FarField
 from fastattn_lite.figures.far_field import HIGHEST, far_field
+from fastattn_lite.figures.style import plot_style
 from fastattn_lite.gauss import gauss_transform, improved_fast_gauss_transform
 from fastattn_lite.multipole import (
     inverse_distance_sum,
@@ -102,3 +104,16 @@ def test_still_and_html(figure):
 def test_values_out_of_range_are_refused(wrong):
     with pytest.raises(traitlets.TraitError, match=next(iter(wrong))):
         FarField(**wrong)
+
+
+def test_the_plot_style_ends_and_leaves_other_settings_alone():
+    """A notebook's backend turns `interactive` on at its first picture, and needs it later."""
+    before = dict(mpl.rcParams)
+    try:
+        with plot_style():
+            assert mpl.rcParams["axes.grid"]
+            mpl.rcParams["interactive"] = True
+        assert mpl.rcParams["interactive"]
+        assert {**mpl.rcParams, "interactive": before["interactive"]} == before
+    finally:
+        mpl.rcParams["interactive"] = before["interactive"]
