@@ -64,8 +64,10 @@ def fast_gauss_transform(
 
     Formula: exp(-(t-s)^2) = sum_l (s^l/l!) h_l(t), cut after l = p, in every coordinate, with the
     Hermite functions h_l(t) = (-1)^l (d/dt)^l exp(-t^2). Each source belongs to its nearest
-    centre. A target farther than `cutoff` bandwidths from a cluster's ball leaves it out.
-    Shapes: as `gauss_transform`; centers (C, d). Cost: (n + m C) (p + 1)^d products at most.
+    centre. A target farther than `cutoff` bandwidths from a cluster's ball leaves it out; `None`
+    cuts where a kernel is 0 in float64.
+    Shapes: as `gauss_transform`; centers (C, d). Cost: (n + m C) (p + 1)^d products at most, and
+    m (p + 1)^d numbers.
     Raises as `gauss_transform`, and `ValueError` for an order below 0 or above HIGHEST_ORDER,
     cutoff <= 0, no centre, centres of another dimension, or terms that would not fit in memory.
     Equation: eq-hermite (chapter fast_multipole_ideas).
@@ -96,8 +98,10 @@ def improved_fast_gauss_transform(
 
     Formula: exp(-|y-z|^2) = exp(-|y|^2) exp(-|z|^2) sum_{|a|<=p} (2^|a|/a!) y^a z^a + remainder,
     with y and z counted from a centre, in bandwidths. Each source belongs to its nearest centre.
-    A target farther than `cutoff` bandwidths from a cluster's ball leaves it out.
-    Shapes: as `gauss_transform`; centers (C, d). Cost: (n + m C) C(d+p, p) products at most.
+    A target farther than `cutoff` bandwidths from a cluster's ball leaves it out; `None` cuts where
+    a kernel is 0 in float64.
+    Shapes: as `gauss_transform`; centers (C, d). Cost: (n + m C) R products at most, and m R
+    numbers, with R = C(d+p, p).
     Raises as `fast_gauss_transform`.
     Equation: eq-improved-gauss (chapter fast_multipole_ideas).
     Source: the improved fast Gauss transform of Yang, Duraiswami, Gumerov and Davis (2003).
