@@ -143,6 +143,24 @@ def check_real(name: str, number: Any, *, positive: bool = False) -> float:
     return real
 
 
+def check_points(axes: int, **arrays: Array) -> dict[str, Any]:
+    """Return the named NumPy arrays in float64, which must have `axes` axes and be finite.
+
+    Raises `TypeError` where an argument is no NumPy array of real floating-point numbers,
+    `ValueError` where it has other axes or holds a number that is not finite.
+    """
+    namespace(**arrays)
+    shape = "(" + ", ".join(("points", "dim")[:axes]) + ("," if axes == 1 else "") + ")"
+    for name, array in arrays.items():
+        if not is_numpy_array(array):
+            raise TypeError(f"{name}: expected a NumPy array, got {type(array).__name__}")
+        if array.ndim != axes:
+            raise ValueError(f"{name}: expected the shape {shape}, got {array.shape}")
+        if not np.all(np.isfinite(array)):
+            raise ValueError(f"{name}: expected finite numbers, got nan or infinity")
+    return {name: array.astype(np.float64) for name, array in arrays.items()}
+
+
 def check_memory(what: str, numbers: int, info: Any) -> None:
     """Raise `ValueError`, saying how many GiB it needs, where `numbers` would fill the memory.
 

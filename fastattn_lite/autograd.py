@@ -323,7 +323,9 @@ def attention_op(
             from fastattn_lite.kernels import operator
 
             return operator.forward(*tokens, coefficients, scale, is_causal)
-        return forward(Problem(*tokens, Expansion(tuple(coefficients)), scale, is_causal, chunk_size))
+        return forward(
+            Problem(*tokens, Expansion(tuple(coefficients)), scale, is_causal, chunk_size)
+        )
 
 
 @torch.library.custom_op(

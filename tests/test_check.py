@@ -22,17 +22,20 @@ from fastattn_lite import (
 )
 from fastattn_lite.check import (
     CheckResult,
+    check_best_cells,
     check_best_shift,
     check_cache_crossover,
     check_chunked_outputs,
     check_compensated_sum,
     check_crossover,
     check_equal,
+    check_farthest,
     check_features_needed,
     check_fitted_expansion,
     check_keys_in_chunks,
     check_largest_order,
     check_monomials,
+    check_moved_moments,
     check_multiplicity,
     check_order_for_full_rank,
     check_order_one_attention,
@@ -122,6 +125,32 @@ def features_needed(radius, tolerance, dim):
         number_of_features(dim, order_for(tolerance, radius=radius, family=family))
         for family in ("taylor", "minimax")
     ]
+
+
+def moved_moments(moments, shift, choose=math.comb):
+    return [
+        sum(choose(p, m) * shift ** (p - m) * moments[m] for m in range(p + 1))
+        for p in range(len(moments))
+    ]
+
+
+def farthest(points, count, measure=np.min):
+    chosen = [0]
+    while len(chosen) < count:
+        distance = np.linalg.norm(points[:, None] - points[chosen], axis=-1)
+        distance = measure(distance, axis=1)
+        distance[chosen] = -1
+        chosen.append(int(np.argmax(distance)))
+    return chosen
+
+
+def from_the_first(points, count):
+    order = np.argsort(-np.linalg.norm(points - points[0], axis=1))
+    return [0, *order[: count - 1]]
+
+
+def best_cells(n, order):
+    return math.sqrt(3 * n / (order + 1))
 
 
 def chunked_outputs(query, key, value, chunk_size):
@@ -242,6 +271,9 @@ RIGHT = {
     check_rows_of_matrix: rows_of_matrix,
     check_order_for_full_rank: order_for_full_rank,
     check_sharpest_weight: sharpest_weight,
+    check_moved_moments: moved_moments,
+    check_farthest: farthest,
+    check_best_cells: best_cells,
     check_cache_crossover: cache_crossover,
     check_chunked_outputs: chunked_outputs,
     check_compensated_sum: compensated_sum,
@@ -318,6 +350,30 @@ WRONG = [
     (check_sharpest_weight, lambda n, b, p: 10.0, "share of the row"),
     (check_sharpest_weight, lambda n, b, p: 1 / (1 + (n - 1) * 10), "the smallest weight"),
     (check_sharpest_weight, lambda n, b, p: 0.5, "the weight is another"),
+    (check_moved_moments, lambda m, s: moved_moments(m, -s), "wrong sign"),
+    (check_moved_moments, lambda m, s: moved_moments(m, s, lambda p, m: 1), "binomial"),
+    (check_moved_moments, lambda m, s: m, "about the old centre"),
+    (
+        check_moved_moments,
+        lambda m, s: m + s ** np.arange(len(m)) * m[0] * (np.arange(len(m)) > 0),
+        "first and the last term",
+    ),
+    (check_moved_moments, lambda m, s: 2 * m, "Write out l = 1"),
+    (check_moved_moments, lambda m, s: [*moved_moments(m, s)[:-1], 0, 0], "shape"),
+    (check_farthest, from_the_first, "first centre alone"),
+    (check_farthest, lambda x, c: farthest(x, c, np.sum), "add up the distances"),
+    (check_farthest, lambda x, c: list(range(c)), "farthest from its nearest"),
+    (check_farthest, lambda x, c: [0] * c, "chosen twice"),
+    (check_farthest, lambda x, c: farthest(x, c)[::-1], "first row is not row 0"),
+    (check_farthest, lambda x, c: x[farthest(x, c)], "shape"),
+    (check_farthest, lambda x, c: np.array(farthest(x, c)) + 0.5, "whole and from 0"),
+    (check_best_cells, lambda n, p: math.sqrt(3 * n / max(p, 0.5)), "p + 1 moments"),
+    (check_best_cells, lambda n, p: math.sqrt(n / (p + 1)), "three cells"),
+    (check_best_cells, lambda n, p: math.sqrt(n), "balances nothing"),
+    (check_best_cells, lambda n, p: 3 * n / (p + 1), "take the root"),
+    (check_best_cells, lambda n, p: 2 * n * math.sqrt(3 * n * (p + 1)), "number of operations"),
+    (check_best_cells, lambda n, p: 1 / best_cells(n, p), "inverse"),
+    (check_best_cells, lambda n, p: 7, "takes fewer"),
     (check_cache_crossover, lambda d, p, c, m: cache_crossover(d, p, m, c), "wrong way round"),
     (check_cache_crossover, lambda d, p, c, m: cache_crossover(d, p, 1, 1), "not their bytes"),
     (check_cache_crossover, lambda d, p, c, m: math.comb(d + p, p) * m / (2 * c), "of ones"),

@@ -16,10 +16,23 @@ from fastattn_lite import Expansion, Moments
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("fastattn_lite/**/*.py"), *ROOT.glob("tools/**/*.py")])
 STEPS = ("reference", "expansion", "factorization", "moments", "attention")
-MODULES = (*STEPS, "normalization", "matrix", "complexity", "sentences")
+MODULES = (
+    *STEPS,
+    "normalization",
+    "matrix",
+    "complexity",
+    "sentences",
+    "multipole",
+    "clusters",
+    "gauss",
+)
 LONGEST = 30
 OPTIONAL = {"torch", "triton", "matplotlib", "anywidget", "jsonschema"}
-MAY_IMPORT = {"figures": {"anywidget", "matplotlib"}, "autograd.py": {"torch"}}
+MAY_IMPORT = {
+    "figures": {"anywidget", "matplotlib"},
+    "autograd.py": {"torch"},
+    "kernels": {"torch", "triton"},
+}
 """What a part of the package, imported only where it is used, may import at its top."""
 EQUATION_OR_CHAPTER = re.compile(r"\b(Equation: eq-[a-z-]+ \(chapter \w+\)|Chapter: \w+)\.")
 

@@ -49,6 +49,7 @@ from fastattn_lite.complexity import (
 )
 from fastattn_lite.figures import AttentionMatrix, MonomialBasis
 from fastattn_lite.figures.attention_matrix import matrices
+from fastattn_lite.figures.far_field import far_field
 from fastattn_lite.figures.kernel_sum import one_query
 from fastattn_lite.figures.measured import ORDERS as COMPARED
 from fastattn_lite.figures.measured import leak, measure, random_tokens
@@ -376,6 +377,33 @@ def test_one_query_among_keys(page: Page, tmp_path: Path, order: int, seed: int)
     assert there["negative"] == here.negative
     corners = here.key[ConvexHull(here.key).vertices].tolist()
     np.testing.assert_allclose(sorted(there["hull"]), sorted(corners), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", ["inverse", "gauss"])
+@pytest.mark.parametrize(("radius", "centers", "seed"), [(1.0, 1, 0), (1.5, 3, 7), (0.3, 8, 99)])
+def test_far_field(
+    page: Page, tmp_path: Path, kernel: str, radius: float, centers: int, seed: int
+) -> None:
+    """An error is a sum of terms of both signs, so round-off relative to the bound sets a floor."""
+    case = {"kernel": kernel, "radius": radius, "centers": centers, "seed": seed}
+    script = """(maths, { case: settings, places, orders }) => {
+        const cells = maths.farField(settings);
+        const all = (f) => orders.map((p) => places.map((y) => f(cells, y, p)));
+        return [cells.source, cells.charge, cells.middles,
+            all(maths.farFieldError), all(maths.farFieldBound)];
+    }"""
+    places, orders = np.linspace(-5, 5, 41), range(13)
+    vectors = {"case": case, "places": places.tolist(), "orders": list(orders)}
+    source, charge, middles, errors, bounds = ask(page, tmp_path, script, vectors)
+    here = far_field(**case)
+    for there, expected in ((source, here.source), (charge, here.charge), (middles, here.middles)):
+        np.testing.assert_allclose(there, expected, rtol=1e-13, atol=1e-15)
+    for order in orders:
+        bound = here.bounds(places, order)
+        np.testing.assert_allclose(bounds[order], bound, rtol=1e-12)
+        error = here.errors(places, order)
+        difference = np.abs(np.array(errors[order]) - error)
+        assert np.all(difference <= 1e-12 * error + 1e-13 * bound)
 
 
 @pytest.mark.parametrize(("dim", "order"), [(1, 4), (2, 0), (3, 3), (5, 2), (4, 6)])

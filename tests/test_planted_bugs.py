@@ -374,6 +374,63 @@ BUGS = [
         "sizes[:dim]",
         "test_sentences.py::test_scores_are_the_nearest_table_of_their_rank",
     ),
+    # The ancestors.
+    Bug(
+        "multipole bound of one order less",
+        "multipole.py",
+        "** (order + 1) / (distance - radius)",
+        "** (order + 2) / (distance - radius)",
+        "test_multipole.py::test_the_bound_is_reached_by_a_source_on_the_side_of_the_target",
+    ),
+    Bug(
+        "multipole series without the sign of the offset",
+        "multipole.py",
+        "polyval(1 / offset, ",
+        "polyval(1 / np.abs(offset), ",
+        "test_multipole.py::test_moments_are_sums_of_powers",
+    ),
+    Bug(
+        "entangled factor without 2^l",
+        "gauss.py",
+        "2**degree / math.factorial(degree)",
+        "1 / math.factorial(degree)",
+        "test_gauss.py::test_one_kernel_is_its_sum_over_multi_indices",
+    ),
+    Bug(
+        "Hermite recursion with the wrong sign",
+        "gauss.py",
+        "2 * t * values[degree] - 2 * degree * below",
+        "2 * t * values[degree] + 2 * degree * below",
+        "test_gauss.py::test_hermite_functions_are_derivatives_of_the_gauss_kernel",
+    ),
+    Bug(
+        "cut-off from the centre, not from the edge of the cluster",
+        "gauss.py",
+        "limit = np.max(distance[mine], initial=0.0) + reach",
+        "limit = reach",
+        "test_gauss.py::test_the_chosen_order_meets_the_tolerance_far_and_near",
+    ),
+    Bug(
+        "bound with the worst target forgotten",
+        "gauss.py",
+        "s = min(radius, worst_distance(order, t))",
+        "s = radius",
+        "test_gauss.py::test_the_bound_covers_every_source_and_target",
+    ),
+    Bug(
+        "clusters nearest to the last centre",
+        "clusters.py",
+        "nearest = np.minimum(nearest, distances(z, z[chosen[-1]]))",
+        "nearest = distances(z, z[chosen[-1]])",
+        "test_gauss.py::test_the_radius_is_at_most_twice_the_best_for_centers_among_the_sources",
+    ),
+    Bug(
+        "clustered attention without the factor of the centre",
+        "gauss.py",
+        "factor[:, m, None] * (features @ moments)",
+        "features @ moments",
+        "test_gauss.py::test_clustered_attention_is_its_direct_sum",
+    ),
     # Counts.
     Bug(
         "a causal crossover like the full one",

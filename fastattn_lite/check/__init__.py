@@ -18,6 +18,11 @@ from fastattn_lite.check.expansion_truncation import (
     check_truncated_exp,
     check_weight_distance,
 )
+from fastattn_lite.check.fast_multipole_ideas import (
+    check_best_cells,
+    check_farthest,
+    check_moved_moments,
+)
 from fastattn_lite.check.full_attention_matrix import (
     check_order_for_full_rank,
     check_rows_of_matrix,
@@ -44,25 +49,28 @@ from fastattn_lite.check.moment_accumulation import (
 
 __all__ = [
     "CheckResult",
+    "check_best_cells",
     "check_best_shift",
     "check_cache_crossover",
     "check_chunked_outputs",
     "check_compensated_sum",
     "check_crossover",
     "check_equal",
+    "check_farthest",
     "check_features_needed",
     "check_fitted_expansion",
     "check_keys_in_chunks",
     "check_largest_order",
     "check_monomials",
+    "check_moved_moments",
     "check_multiplicity",
     "check_order_for_full_rank",
     "check_order_one_attention",
     "check_rescaled",
     "check_rows_of_matrix",
-    "check_sharpest_weight",
     "check_saving",
     "check_score_gradient",
+    "check_sharpest_weight",
     "check_stable_weights",
     "check_tokens_that_fit",
     "check_truncated_exp",

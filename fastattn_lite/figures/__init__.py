@@ -5,6 +5,7 @@ from fastattn_lite.figures.base import Figure
 from fastattn_lite.figures.causal_leak import CausalLeak
 from fastattn_lite.figures.cost_race import CostRace
 from fastattn_lite.figures.error_versus_order import ErrorVersusOrder
+from fastattn_lite.figures.far_field import FarField
 from fastattn_lite.figures.gradient_bound import GradientBound
 from fastattn_lite.figures.kernel_sum import KernelSum
 from fastattn_lite.figures.moment_stream import MomentStream
@@ -18,6 +19,7 @@ __all__ = [
     "CausalLeak",
     "CostRace",
     "ErrorVersusOrder",
+    "FarField",
     "Figure",
     "GradientBound",
     "KernelSum",

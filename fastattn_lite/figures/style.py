@@ -72,5 +72,10 @@ def _settings() -> dict[Any, Any]:
 @contextmanager
 def plot_style() -> Generator[None]:
     """Draw matplotlib pictures in the book's style: `with plot_style(): ...`."""
-    with mpl.rc_context(_settings()):
+    settings = _settings()
+    before = {name: mpl.rcParams[name] for name in settings}
+    mpl.rcParams.update(settings)
+    try:
         yield
+    finally:
+        mpl.rcParams.update(before)  # and no others: a notebook's backend may have set some

@@ -16,9 +16,7 @@ DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 OLDEST_CAPABILITY = (8, 0)
 
 
-def why_not(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, order: int
-) -> str | None:
+def why_not(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, order: int) -> str | None:
     """Return why the fused kernels do not take this problem, or None where they do.
 
     It looks at static facts only, so it costs nothing on a GPU.

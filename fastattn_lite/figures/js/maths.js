@@ -15,6 +15,9 @@ export { featureWeights, multiIndices, numberOfFeatures } from "./maths/features
 export {
   cacheCrossoverTokens, cacheNumbers, crossoverTokens, directFlops, fastFlops, momentNumbers,
 } from "./maths/complexity.js";
+export {
+  SOURCES, farField, farFieldBound, farFieldError, improvedGaussBound, isFar, multipoleBound,
+} from "./maths/far_field.js";
 export { convexHull, kernelSum } from "./maths/kernel_sum.js";
 export { slopeOfWeight } from "./maths/gradient.js";
 export { MOVED, TOKENS, leak } from "./maths/leak.js";

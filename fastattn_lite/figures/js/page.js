@@ -5,10 +5,11 @@ import CausalLeak from "./figures/CausalLeak.js";
 import CostRace from "./figures/CostRace.js";
 import ErrorVersusOrder from "./figures/ErrorVersusOrder.js";
 import GradientBound from "./figures/GradientBound.js";
+import FarField from "./figures/FarField.js";
 import KernelSum from "./figures/KernelSum.js";
 import MomentStream from "./figures/MomentStream.js";
 import MonomialBasis from "./figures/MonomialBasis.js";
 import Quiz from "./figures/Quiz.js";
 import TruncationError from "./figures/TruncationError.js";
 
-host({ AttentionMatrix, CausalLeak, CostRace, ErrorVersusOrder, GradientBound, KernelSum, MomentStream, MonomialBasis, Quiz, TruncationError });
+host({ AttentionMatrix, CausalLeak, CostRace, ErrorVersusOrder, FarField, GradientBound, KernelSum, MomentStream, MonomialBasis, Quiz, TruncationError });
