@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import triton
 
 from fastattn_lite.kernels.differentiate import (
     local_key_kernel,
@@ -30,9 +29,11 @@ from fastattn_lite.kernels.states import (
     Weighted,
     accumulate,
     arguments,
+    cdiv,
     combine,
     cut_causal,
     cut_full,
+    launch,
     padded_width,
     precision,
     transposed,
@@ -78,7 +79,8 @@ def upstream(
     gain = 2.0 ** -round((0.5 if is_causal else 1.0) * (max(tokens, 1) - 1).bit_length())
     scaled, offsets = torch.empty_like(output), torch.empty_like(query)
     inner = torch.empty_like(normaliser)
-    upstream_kernel[(triton.cdiv(tokens, 64), heads)](
+    launch(
+        upstream_kernel, (cdiv(tokens, 64), heads),
         gradient, output, normaliser, query, scaled, inner, offsets, tokens, gain,
         *gradient.stride(), dim, width, D=padded_width(dim), E=padded_width(width), BM=64,
     )  # fmt: skip
@@ -94,14 +96,14 @@ def local_gradients(
         torch.empty_like(x, dtype=torch.float32) for x in (query, key, value)
     )
     (heads, tokens, dim), tile = query.shape, 64
-    grid, given = (triton.cdiv(tokens, tile), heads), (query, key, value, up.scaled, up.inner)
+    grid, given = (cdiv(tokens, tile), heads), (query, key, value, up.scaled, up.inner)
     sizes = (tokens, cut.size, dim, value.shape[2], *four(coefficients), up.gain)
     constants = {
         "ORDER": len(coefficients) - 1, "D": padded_width(dim), "B": tile,
         "E": padded_width(value.shape[2]), "PRECISION": precision(query.dtype),
     }  # fmt: skip
-    local_query_kernel[grid](*given, of_query, *sizes, **constants)
-    local_key_kernel[grid](*given, of_key, of_value, *sizes, **constants)
+    launch(local_query_kernel, grid, *given, of_query, *sizes, **constants)
+    launch(local_key_kernel, grid, *given, of_key, of_value, *sizes, **constants)
     return of_query, of_key, of_value
 
 
@@ -147,7 +149,8 @@ def score_gradient(
     """Return the gradient of x through the scores: times z, less the offsets times a factor."""
     (heads, tokens, dim), gradient = x.x.shape, torch.empty_like(x.x)
     chosen = settings_for(x.x.dtype, x.width, means.columns)
-    score_gradient_kernel[(triton.cdiv(tokens, chosen.tokens), heads)](
+    launch(
+        score_gradient_kernel, (cdiv(tokens, chosen.tokens), heads),
         x.x, x.copy, z, x.x if factor is None else factor, *arguments(offsets), *arguments(means),
         gradient if local is None else local, gradient, tokens, means.tokens, x.padded,
         means.chunks.size, means.chunks.count, coefficients[1], gain, dim, z.shape[2],
@@ -165,7 +168,8 @@ def value_gradient(
     """Return the gradient of the values."""
     (heads, tokens, dim), gradient = k.x.shape, torch.empty_like(value)
     chosen = settings_for(k.x.dtype, k.width, means.columns)
-    value_gradient_kernel[(triton.cdiv(tokens, chosen.tokens), heads)](
+    launch(
+        value_gradient_kernel, (cdiv(tokens, chosen.tokens), heads),
         k.x, k.copy, *arguments(means), gradient if local is None else local, gradient, tokens,
         means.tokens, k.padded, means.chunks.size, means.chunks.count, coefficients[0], gain, dim,
         value.shape[2], ORDER=means.order, D=k.width, E=means.columns, BM=chosen.tokens,

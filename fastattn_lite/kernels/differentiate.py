@@ -82,7 +82,7 @@ def score_gradient_kernel(
     BM: tl.constexpr, DIRECTION: tl.constexpr, FACTOR: tl.constexpr, UNROLL: tl.constexpr,
     STAGES: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Write dq (x = q, z = c, factor = d) or dk (x = k, z = v): sums of f'(s_ij) (...) ."""
+    """Write dq_i (x = q, z = c, factor = d) or dk_j (x = k, z = v, offsets from d_i q_i)."""
     m = tl.program_id(0) * BM
     h, padded = tl.program_id(1).to(tl.int64), padded.to(tl.int64)
     place, _, count = state_place(h, m, held, chunk, chunks, 1, DIRECTION)
@@ -98,7 +98,7 @@ def score_gradient_kernel(
         acc *= tl.load(factor + h * tokens + m + t, mask=m + t < tokens, other=0.0)[:, None]
     acc = linear_form(
         acc, z + h * tokens * width, x_t, states + place * R * D * E, sums, first, second, m,
-        tokens, padded, R, R, 0.0, width, 1, width, ORDER, E, D, BM, True, UNROLL, STAGES,
+        tokens, padded, R, half, 0.0, width, 1, width, ORDER, E, D, BM, True, UNROLL, STAGES,
         PRECISION,
     )  # fmt: skip
     acc *= count * gain

@@ -84,8 +84,9 @@ def linear_form(
 
 @triton.jit
 def add_local(
-    acc, total, query, k_t, v, m, begin, tokens, padded, stride_vn, stride_ve, width, a0, a1, a2, a3, ORDER: tl.constexpr, D: tl.constexpr,
-    E: tl.constexpr, BM: tl.constexpr, BS: tl.constexpr, PRECISION: tl.constexpr,
+    acc, total, query, k_t, v, m, begin, tokens, padded, stride_vn, stride_ve, width,
+    a0, a1, a2, a3, ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, BM: tl.constexpr,
+    BS: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Add f(s_ij) v_j and f(s_ij) over the keys begin <= j <= i."""
     t, s, d, e = tl.arange(0, BM), tl.arange(0, BS), tl.arange(0, D), tl.arange(0, E)

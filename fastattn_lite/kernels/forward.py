@@ -11,7 +11,6 @@ The scale of the scores is part of the coefficients: a_l scale^l.
 from __future__ import annotations
 
 import torch
-import triton
 
 from fastattn_lite.kernels.evaluate import attention_kernel
 from fastattn_lite.kernels.settings import settings_for
@@ -24,9 +23,11 @@ from fastattn_lite.kernels.states import (
     Weighted,
     accumulate,
     arguments,
+    cdiv,
     combine,
     cut_causal,
     cut_full,
+    launch,
     padded_width,
     precision,
     transposed,
@@ -60,7 +61,8 @@ def evaluate(
     output = torch.empty((heads, tokens, width), dtype=value.dtype, device=value.device)
     normaliser = torch.empty((heads, tokens), dtype=torch.float32, device=value.device)
     chosen = settings_for(q.x.dtype, q.width, values.columns)
-    attention_kernel[(triton.cdiv(tokens, chosen.tokens), heads)](
+    launch(
+        attention_kernel, (cdiv(tokens, chosen.tokens), heads),
         q.x, q.copy, *arguments(keys), *arguments(values), k.copy, value, output, normaliser,
         tokens, values.tokens, q.padded, k.padded, values.chunks.size, values.chunks.count,
         *four(coefficients), heads // values.means.shape[0], *q.x.stride(), dim,

@@ -32,10 +32,11 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Return the gradients of query, key and value, summed over the axes that they lack."""
     lead = output.shape[:-2]
-    given = [flat(x, lead) for x in (upstream, query, key, value, output)]
     gradients = attention_backward(
-        *given, normaliser.reshape(-1, normaliser.shape[-1]), scaled(coefficients, scale), is_causal
-    )
+        flat(upstream, lead), flat(query, lead), flat(key, lead), flat(value, lead),
+        flat(output, lead), normaliser.reshape(-1, normaliser.shape[-1]),
+        scaled(coefficients, scale), is_causal,
+    )  # fmt: skip
     query, key, value = (
         gradient.reshape(*lead, *gradient.shape[1:]).sum_to_size(x.shape)
         for gradient, x in zip(gradients, (query, key, value), strict=True)

@@ -88,7 +88,8 @@ def row_weights(coefficients: tuple[float, ...], width: int) -> Floats:
     With every column computed, sum_r q^r k^r of these weights is f'(q.k).
     """
     rows = rows_of(len(coefficients) - 1, width)
-    monomials = [tuple(x for x in pair if x > 0) for pair in zip(rows.first, rows.second, strict=True)]
+    pairs = zip(rows.first.tolist(), rows.second.tolist(), strict=True)
+    monomials = [tuple(x for x in pair if x > 0) for pair in pairs]
     return np.array(
         [coefficients[len(m) + 1] * (len(m) + 1) * orderings(m) for m in monomials],
         dtype=np.float32,

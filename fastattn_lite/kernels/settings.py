@@ -29,5 +29,5 @@ def settings_for(dtype: torch.dtype, *widths: int) -> Settings:
     if dtype == torch.float32:
         return Settings(moment_tokens=32, lines=64, tokens=64, joined=1)
     if max(widths) > 64:
-        return Settings(lines=128, tokens=64, joined=1)
+        return Settings(lines=128, stages=2)
     return Settings()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-import triton
 
 from fastattn_lite.kernels import rows
 from fastattn_lite.kernels.accumulate import accumulate_kernel, transpose_kernel
@@ -87,19 +87,39 @@ class Weighted:
         return self.sums.shape[2]
 
 
+def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **constants: Any) -> None:
+    """Start a kernel on a grid of programs."""
+    kernel[grid](*arguments, **constants)
+
+
+def cdiv(number: int, size: int) -> int:
+    """Return how many pieces of a size hold a number."""
+    return -(-number // size)
+
+
 def padded_width(width: int) -> int:
     """Return the power of two that holds a dimension, at least 16."""
-    return max(16, triton.next_power_of_2(width))
+    return max(16, 1 << (width - 1).bit_length())
 
 
 def transposed(x: Tensor) -> Transposed:
     """Return x with its transposed copy."""
     heads, tokens, dim = x.shape
-    width, padded = padded_width(dim), triton.cdiv(tokens, TOKEN_TILE) * TOKEN_TILE
+    width, padded = padded_width(dim), cdiv(tokens, TOKEN_TILE) * TOKEN_TILE
     copy = torch.empty((heads, width + 1, padded), dtype=x.dtype, device=x.device)
     tile = 64
-    transpose_kernel[(padded // tile, heads)](
-        x, copy, tokens, padded, *x.stride(), dim, D=width, BT=tile, num_warps=4
+    launch(
+        transpose_kernel,
+        (padded // tile, heads),
+        x,
+        copy,
+        tokens,
+        padded,
+        *x.stride(),
+        dim,
+        D=width,
+        BT=tile,
+        num_warps=4,
     )
     return Transposed(x, copy, width)
 
@@ -107,15 +127,15 @@ def transposed(x: Tensor) -> Transposed:
 def cut_causal(tokens: int, width: int) -> Chunks:
     """Return the chunks of the causal form: within one the cost is quadratic."""
     size = max(TOKEN_TILE, 16 * width)
-    return Chunks(size, triton.cdiv(max(tokens, 1), size))
+    return Chunks(size, cdiv(max(tokens, 1), size))
 
 
 def cut_full(tokens: int, like: Tensor) -> Chunks:
     """Return enough chunks to keep the device busy, with about 8 programs a chunk and head."""
-    tiles, wanted = triton.cdiv(max(tokens, 1), TOKEN_TILE), 32 * processors(like.device)
-    pieces = max(1, min(tiles, triton.cdiv(wanted, 8 * like.shape[0])))
-    size = triton.cdiv(tiles, pieces) * TOKEN_TILE
-    return Chunks(size, triton.cdiv(max(tokens, 1), size))
+    tiles, wanted = cdiv(max(tokens, 1), TOKEN_TILE), 16 * processors(like.device)
+    pieces = max(1, min(tiles, cdiv(wanted, 8 * like.shape[0])))
+    size = cdiv(tiles, pieces) * TOKEN_TILE
+    return Chunks(size, cdiv(max(tokens, 1), size))
 
 
 @functools.lru_cache(maxsize=8)
@@ -132,12 +152,13 @@ def accumulate(x: Transposed, y: Tensor, order: int, chunks: Chunks) -> States:
     chosen = settings_for(y.dtype, x.width, width)
     lines = max(chosen.lines, x.width)
     wide, narrow = (lines // w for w in (x.width, x.width // 2))
-    wide_programs = triton.cdiv(max(table.half - 1, 0), wide)
-    slots = 1 + wide_programs + triton.cdiv(table.count - table.half, narrow)
+    wide_programs = cdiv(max(table.half - 1, 0), wide)
+    slots = 1 + wide_programs + cdiv(table.count - table.half, narrow)
     shape = (x.x.shape[0], chunks.count, table.count * x.width + 1, width)
     sums = torch.empty(shape, dtype=torch.float32, device=y.device)
     first, second = variables(order, x.width, y.device)
-    accumulate_kernel[(slots, chunks.count, shape[0])](
+    launch(
+        accumulate_kernel, (slots, chunks.count, shape[0]),
         x.copy, y, sums, first, second, x.tokens, x.padded, chunks.size, table.count, table.half,
         wide_programs, *y.stride(), y.shape[2], ORDER=order, D=x.width, E=width, M=lines,
         BT=chosen.moment_tokens, STAGES=chosen.moment_stages,
@@ -157,7 +178,8 @@ def combine(
     sums = torch.empty((heads, kept, width), dtype=torch.float32, device=states.sums.device)
     source, weights = entries(coefficients, states.width, derivative, states.sums.device)
     block = 16
-    combine_kernel[(triton.cdiv(lines, block), heads)](
+    launch(
+        combine_kernel, (cdiv(lines, block), heads),
         states.sums, means, sums, source, weights, states.tokens, states.chunks.size, chunks,
         lines - 1, E=width, BF=block, DIRECTION=direction, num_warps=4,
     )  # fmt: skip
@@ -172,10 +194,11 @@ def combine(
 def variables(order: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the variables of each row on the device; one unused number where there is no row."""
     table = rows.rows_of(order, width)
-    return tuple(
-        torch.tensor([*numbers, 0], dtype=torch.int32, device=device)
-        for numbers in (table.first.tolist(), table.second.tolist())
-    )  # pyright: ignore[reportReturnType]
+    first, second = (
+        torch.tensor([*numbers.tolist(), 0], dtype=torch.int32, device=device)
+        for numbers in (table.first, table.second)
+    )
+    return first, second
 
 
 @functools.lru_cache(maxsize=64)
@@ -189,8 +212,8 @@ def entries(
     else:
         weights = rows.shared_weights(coefficients, width).reshape(-1)
         source = np.arange(weights.size, dtype=np.int32)
-    both = (torch.tensor([*x.tolist(), 0], device=device) for x in (source, weights))
-    return tuple(both)  # pyright: ignore[reportReturnType]
+    where = torch.tensor([*source.tolist(), 0], dtype=torch.int32, device=device)
+    return where, torch.tensor([*weights.tolist(), 0.0], device=device)
 
 
 def precision(dtype: torch.dtype) -> str:
