@@ -19,7 +19,11 @@ STEPS = ("reference", "expansion", "factorization", "moments", "attention")
 MODULES = (*STEPS, "normalization", "matrix", "complexity", "sentences")
 LONGEST = 30
 OPTIONAL = {"torch", "triton", "matplotlib", "anywidget", "jsonschema"}
-MAY_IMPORT = {"figures": {"anywidget", "matplotlib"}, "autograd.py": {"torch"}}
+MAY_IMPORT = {
+    "figures": {"anywidget", "matplotlib"},
+    "autograd.py": {"torch"},
+    "gpu_calls.py": {"torch"},
+}
 """What a part of the package, imported only where it is used, may import at its top."""
 EQUATION_OR_CHAPTER = re.compile(r"\b(Equation: eq-[a-z-]+ \(chapter \w+\)|Chapter: \w+)\.")
 
