@@ -165,9 +165,12 @@ def linear(problem: Problem, _tokens: int) -> Forward:
     """Return the call of fla's plain linear attention, (1, tokens, heads, d), always causal."""
     from fla.ops import linear_attn  # pyright: ignore[reportMissingImports]
 
-    attend: Any = linear_attn.chunk_linear_attn
-    scale = problem.dim**-0.5
-    return lambda query, key, value: attend(query, key, value, scale=scale, normalize=False)[0]
+    attend, scale = linear_attn.chunk_linear_attn, problem.dim**-0.5
+
+    def call(query: Tensor, key: Tensor, value: Tensor) -> Any:
+        return attend(query, key, value, scale=scale, normalize=False)[0]
+
+    return call
 
 
 def _batch(x: Tensor) -> Tensor:
