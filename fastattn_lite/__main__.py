@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import functools
 import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fastattn_lite import __version__, benchmark, machine
+from fastattn_lite import __version__, benchmark, gpu_benchmark, machine
 from fastattn_lite.attention import BACKENDS
 from fastattn_lite.complexity import Timing
 from fastattn_lite.progress import Progress
 from fastattn_lite.results import list_results, save_result
 
+CPU_TITLE = "Fast attention of order 2 on a CPU, float32"
 QUICK = benchmark.Plan(tokens=16_384, race_tokens=(512, 1024, 2048, 4096), repeats=3)
 
 
@@ -53,13 +56,23 @@ def _add_bench(commands: Any) -> None:
         help="measure the fast form on this machine",
         description="Measure fast attention (order 2, float32): time against plain matrix "
         "products, peak memory, growth with n, and against torch's softmax attention. "
-        "Set OMP_NUM_THREADS before the call to choose the number of threads.",
+        "Set OMP_NUM_THREADS before the call to choose the number of threads. "
+        "With --gpu: the fused kernels in bfloat16 beside every other implementation, forward and "
+        "backward, time, memory, error.",
     )
-    plan = benchmark.Plan()
+    plan, on_gpu = benchmark.Plan(), gpu_benchmark.Plan()
+    bench.add_argument("--gpu", action="store_true", help="measure the fused kernels on a GPU")
     bench.add_argument("--quick", action="store_true", help="smaller sizes, without the goals")
     bench.add_argument("--tokens", type=_count, help=f"n of the first parts ({plan.tokens})")
     bench.add_argument("--race-tokens", type=_count, nargs="+", metavar="N", help="n of the race")
     bench.add_argument("--repeats", type=_count, help=f"timed calls of each ({plan.repeats})")
+    bench.add_argument("--heads", type=_count, help=f"--gpu: batch x heads ({on_gpu.heads})")
+    bench.add_argument(
+        "--budget",
+        type=_count,
+        metavar="SECONDS",
+        help=f"--gpu: start no new case after these seconds ({on_gpu.budget:.0f})",
+    )
     bench.add_argument("--libraries", nargs="+", choices=machine.LIBRARIES, metavar="NAME")
     bench.add_argument("--json", type=Path, metavar="FILE", help="also store the result here")
     bench.set_defaults(run=bench_and_print)
@@ -75,13 +88,46 @@ def bench_and_print(given: argparse.Namespace) -> int:
     """Run the benchmark, print its tables, and store the result where asked."""
     if given.json is not None:
         check_target(given.json)
-    plan = plan_of(given)
-    print(machine_line())
-    measured = benchmark.run(plan, Progress(plan.steps()))
+    measured = measured_on_gpu(given) if given.gpu else measured_on_cpu(given)
     print(times_table(measured.samples), findings_table(measured.findings), sep="\n\n")
     if given.json is not None:
         print(f"\nstored in {save_result(record(measured, given), given.json)}")
     return 0
+
+
+def measured_on_cpu(given: argparse.Namespace) -> benchmark.Measurements:
+    """Return the measurements of the array path."""
+    refuse_options(given, ("heads", "budget"), "only with --gpu")
+    plan = plan_of(given)
+    print(machine_line())
+    return benchmark.run(plan, Progress(plan.steps()))
+
+
+def measured_on_gpu(given: argparse.Namespace) -> benchmark.Measurements:
+    """Return the measurements of the fused kernels and of all that stands beside them."""
+    refuse_options(given, ("tokens", "race_tokens", "libraries"), "not with --gpu")
+    gpu_benchmark.check_device()
+    plan = gpu_plan_of(given)
+    about = machine.accelerator()
+    print(f"{about['name']}, {about['memory_gib']} GiB, driver {about['driver']}")
+    print(*(f"{name:6} {text}" for name, text in gpu_benchmark.IMPLEMENTATIONS.items()), sep="\n")
+    progress = Progress(len(plan.cases()) + 1)
+    survey = gpu_benchmark.run(plan, progress, functools.partial(print, flush=True))
+    return benchmark.Measurements(survey.samples, gpu_benchmark.findings(survey.samples))
+
+
+def gpu_plan_of(given: argparse.Namespace) -> gpu_benchmark.Plan:
+    """Return what to measure on the GPU."""
+    plan = gpu_benchmark.QUICK if given.quick else gpu_benchmark.Plan()
+    chosen = {name: getattr(given, name) for name in ("heads", "repeats", "budget")}
+    return replace(plan, **{name: value for name, value in chosen.items() if value is not None})
+
+
+def refuse_options(given: argparse.Namespace, names: Sequence[str], why: str) -> None:
+    """Raise `ValueError` where an option was given that the chosen benchmark does not take."""
+    for name in names:
+        if getattr(given, name) is not None:
+            raise ValueError(f"--{name.replace('_', '-')}: {why}")
 
 
 def plan_of(given: argparse.Namespace) -> benchmark.Plan:
@@ -120,12 +166,12 @@ def record(measured: benchmark.Measurements, given: argparse.Namespace) -> dict[
     return {
         "schema_version": 1,
         "name": given.json.stem,
-        "title": "Fast attention of order 2 on a CPU, float32",
+        "title": "Fused attention on a GPU, bfloat16" if given.gpu else CPU_TITLE,
         "command": " ".join(["python -m fastattn_lite bench", *words, f"--json {given.json.name}"]),
         "commit": machine.commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": machine.device(),
-        "versions": machine.versions(),
+        "device": machine.device() | ({"accelerator": machine.accelerator()} if given.gpu else {}),
+        "versions": machine.versions() | (machine.accelerator_versions() if given.gpu else {}),
         "samples": measured.samples,
         "summary": {name: finding.entry() for name, finding in measured.findings.items()},
     }
@@ -147,23 +193,28 @@ def machine_line() -> str:
 def times_table(samples: list[dict[str, Any]]) -> str:
     """Return the measured times, one line a series."""
     times = f"{'least':>11}{'median':>11}{'spread':>8}"
-    lines = [f"{'library':8}{'form':8}{'d':>4}{'n':>9}{times}  what"]
+    lines = [f"{'library':8}{'form':8}{'p':>2}{'d':>6}{'heads':>6}{'n':>11}{times}  what"]
     for sample in samples:
         if sample["unit"] == "s":
             form = "causal" if sample["is_causal"] else "full"
             timing = Timing(tuple(sample["values"]))
             lines.append(
-                f"{sample['library']:8}{form:8}{sample['dim']:4}{sample['tokens']:9,}"
-                f"{1000 * timing.least:8,.1f} ms{1000 * timing.median:8,.1f} ms"
+                f"{sample['library']:8}{form:8}{sample['order']:2}{sample['dim']:6}"
+                f"{sample.get('heads', 1):6}{sample['tokens']:11,}"
+                f"{_milliseconds(timing.least)}{_milliseconds(timing.median)}"
                 f"{timing.spread:8.0%}  {sample['what']}"
             )
     return "\n".join(lines)
 
 
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:8,.{1 if seconds >= 0.01 else 3}f} ms"
+
+
 def findings_table(findings: dict[str, benchmark.Finding]) -> str:
     """Return what follows from the times, with each goal and whether it is met."""
     verdicts = {True: "met", False: "NOT MET", None: ""}
-    width = max(len(finding.text) for finding in findings.values())
+    width = max((len(finding.text) for finding in findings.values()), default=0)
     lines: list[str] = []
     for finding in findings.values():
         value = "none" if finding.value is None else f"{finding.value:,.4g}"

@@ -14,7 +14,16 @@ from fastattn_lite._arrays import physical_memory
 
 LIBRARIES = ("numpy", "torch")
 """The array libraries that are measured, the optional one last."""
-PACKAGES = ("numpy", "scipy", "array-api-compat", "torch", "triton", "matplotlib", "anywidget")
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "array-api-compat",
+    "torch",
+    "triton",
+    "flash-linear-attention",
+    "matplotlib",
+    "anywidget",
+)
 HERE = Path(__file__).parent
 
 
@@ -78,6 +87,33 @@ def accelerators() -> list[str]:
         return []
     found = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return found + (["Apple MPS"] if torch.backends.mps.is_available() else [])
+
+
+def accelerator() -> dict[str, Any]:
+    """Return the GPU that torch takes as a stored result describes it; there must be one."""
+    cuda = installed("torch").cuda
+    about = cuda.get_device_properties(cuda.current_device())
+    return {
+        "name": about.name,
+        "memory_gib": round(about.total_memory / 2**30, 1),
+        "capability": f"{about.major}.{about.minor}",
+        "driver": _driver(),
+    }
+
+
+def accelerator_versions() -> dict[str, str]:
+    """Return the versions of CUDA and cuDNN that torch was built with."""
+    torch = installed("torch")
+    return {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
+
+
+def _driver() -> str:
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        return "unknown"
+    return (done.stdout.split() or ["unknown"])[0] if done.returncode == 0 else "unknown"
 
 
 def commit() -> str:

@@ -31,6 +31,7 @@ OPTIONAL = {"torch", "triton", "matplotlib", "anywidget", "jsonschema"}
 MAY_IMPORT = {
     "figures": {"anywidget", "matplotlib"},
     "autograd.py": {"torch"},
+    "gpu_calls.py": {"torch"},
     "kernels": {"torch", "triton"},
 }
 """What a part of the package, imported only where it is used, may import at its top."""

@@ -110,7 +110,7 @@ def accumulate_rows(
     tl.store(states + place, sums, mask=(r < last)[:, None])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "R", "half", "wide_programs"])
 def accumulate_kernel(
     x_t, y, states, first, second, tokens, padded, chunk, R, half, wide_programs,
     stride_h, stride_n, stride_e, width, ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr,

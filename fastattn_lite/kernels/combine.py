@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "chunks", "entries"])
 def combine_kernel(
     states, weighted, sums, source, weights, tokens, chunk, chunks, entries,
     E: tl.constexpr, BF: tl.constexpr, DIRECTION: tl.constexpr,

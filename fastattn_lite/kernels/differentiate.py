@@ -15,7 +15,7 @@ from fastattn_lite.kernels.accumulate import load_tokens
 from fastattn_lite.kernels.evaluate import linear_form, polynomial, state_place
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens"])
 def upstream_kernel(
     g, o, normaliser, q, c, d, offsets, tokens, gain, stride_h, stride_n, stride_e, dim, width,
     D: tl.constexpr, E: tl.constexpr, BM: tl.constexpr,
@@ -54,7 +54,7 @@ def store_gradient(
     tl.store(gradient + at, acc.to(gradient.dtype.element_ty), mask=there)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "held", "chunks", "R", "half"])
 def value_gradient_kernel(
     k, k_t, states, sums, first, second, R, half, local, gradient, tokens, held, padded,
     chunk, chunks, a0, gain, dim, width, ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr,
@@ -74,7 +74,7 @@ def value_gradient_kernel(
     store_gradient(acc, local, gradient, h, m, tokens, width, BM, E, DIRECTION)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "held", "chunks", "R", "half", "offset_R", "offset_half"])
 def score_gradient_kernel(
     x, x_t, z, factor, offset_states, offset_sums, offset_first, offset_second, offset_R,
     offset_half, states, sums, first, second, R, half, local, gradient, tokens, held, padded,
@@ -117,7 +117,7 @@ def score_gradients(
     return weights, tl.where(mask, slopes * upstream, 0.0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens"])
 def local_query_kernel(
     q, k, v, c, d, gradient, tokens, chunk, dim, width, a0, a1, a2, a3, gain,
     ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, B: tl.constexpr, PRECISION: tl.constexpr,
@@ -142,7 +142,7 @@ def local_query_kernel(
     tl.store(gradient + (h + m + t)[:, None] * dim + i[None, :], acc * gain, mask=there)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens"])
 def local_key_kernel(
     q, k, v, c, d, key_gradient, value_gradient, tokens, chunk, dim, width, a0, a1, a2, a3, gain,
     ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, B: tl.constexpr, PRECISION: tl.constexpr,

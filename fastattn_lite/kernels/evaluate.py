@@ -116,7 +116,9 @@ def state_place(h, m, tokens, chunk, chunks, group, DIRECTION: tl.constexpr):
     return place, g, held * 1.0
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=["tokens", "held", "chunks", "R", "half", "key_R", "key_half", "group"]
+)
 def attention_kernel(
     q, q_t, key_states, key_sums, key_first, key_second, key_R, key_half,
     states, sums, first, second, R, half, k_t, v, output, normaliser,

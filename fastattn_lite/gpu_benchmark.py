@@ -1,0 +1,468 @@
+"""Plan a measurement on a GPU, keep to its time, and say what follows from the times.
+
+Order 1 to 3, bfloat16: the fused kernels beside every other implementation a user could pick, in
+one run. Each is checked against the direct sum in float64 before it is timed. The most important
+cases come first, so that a short budget still gives a useful table. What runs on the device
+stands in `gpu_calls`.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastattn_lite import machine
+from fastattn_lite.benchmark import Finding, crossover
+from fastattn_lite.complexity import fast_flops
+
+IMPLEMENTATIONS = {
+    "fused": "the fused Triton kernels of this package",
+    "flash": "torch's softmax attention, FlashAttention backend",
+    "cudnn": "torch's softmax attention, cuDNN backend",
+    "array": 'this package with backend="array", plain torch products',
+    "flex": "torch's flex_attention, compiled, with log f as score: softmax of it weighs by f",
+    "fla": "flash-linear-attention, chunk_linear_attn: sum of s v, no constant, no normaliser",
+}
+QUADRATIC = {"flash", "cudnn", "flex"}
+SOFTMAX = ("flash", "cudnn")
+LONGEST_CALL = 0.3
+"""No size is tried where one call would take more seconds than this."""
+TOKENS_AT_ONCE = 65_536
+"""Heads are dropped where more tokens than this would meet all of them."""
+CHECK_TOKENS, CHECK_HEADS = 4_096, 2
+GOAL_TOKENS = 65_536
+SLOPE_TOKENS = (16_384, 1_048_576)
+CAPABILITY = (8, 0)
+PRODUCT, COPY = "bf16 product", "device copy"
+
+CROSSOVER_GOALS = {(32, False): 1_200, (64, False): 2_700, (32, True): 2_000, (64, True): 7_000}
+PEAK_GOALS = {(32, False): 0.33, (64, False): 0.50, (32, True): 0.22, (64, True): 0.37}
+"""By d and whether causal: forward, order 2, set for an H200."""
+RATIO_GOALS = {
+    ("flash", "forward", 64, False): 38,
+    ("cudnn", "forward", 64, False): 26,
+    ("flash", "forward", 32, False): 127,
+    ("cudnn", "forward + backward", 64, False): 26,
+    ("cudnn", "forward + backward", 64, True): 10,
+}
+"""Speed-ups at 65,536 tokens, order 2, set for an H200 with 64 heads."""
+LINEAR_GOAL = 1.3
+SLOPE_GOAL = 0.03
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is computed, by whom, between which sizes."""
+
+    dim: int
+    order: int
+    is_causal: bool
+    is_trained: bool
+    names: tuple[str, ...]
+    span: tuple[int, int] = (1, 2**62)
+
+    @property
+    def direction(self) -> str:
+        """The word for what is timed."""
+        return "forward + backward" if self.is_trained else "forward"
+
+    def __str__(self) -> str:
+        form = "causal" if self.is_causal else "full"
+        return f"{self.direction}, {form}, order {self.order}, d = {self.dim}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One implementation at one size of a problem."""
+
+    problem: Problem
+    name: str
+    tokens: int
+    heads: int
+
+    def sample(self, what: str, values: Iterable[float], unit: str = "s") -> dict[str, Any]:
+        """Return a measured series as a stored result holds it."""
+        return {
+            "what": what,
+            "library": "torch",
+            "is_causal": self.problem.is_causal,
+            "tokens": self.tokens,
+            "heads": self.heads,
+            "dim": self.problem.dim,
+            "order": self.problem.order,
+            "unit": unit,
+            "values": list(values),
+        }
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.problem}, n = {self.tokens:,}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run measures: batch x heads, sizes, repeats, seconds."""
+
+    heads: int = 16
+    tokens: tuple[int, ...] = tuple(256 * 4**i for i in range(7))
+    repeats: int = 9
+    budget: float = 450.0
+    is_quick: bool = False
+
+    def problems(self) -> list[Problem]:
+        """Return the problems, the most important first."""
+        main = [(2, dim, causal) for dim in (64, 32) for causal in (False, True)]
+        first = _problems(main, False, ("fused", *SOFTMAX))
+        if self.is_quick:
+            return first
+        rest = [(2, dim, causal) for dim in (128, 16) for causal in (False, True)]
+        odd = [(1, 64, False), (1, 32, False), (3, 32, False), (3, 32, True)]
+        odd += [(order, 16, causal) for order in (1, 3) for causal in (False, True)]
+        odd += [(1, 128, causal) for causal in (False, True)]
+        all_of_softmax = ("fused", *SOFTMAX, "array")
+        return [
+            *_problems(main, False, all_of_softmax),
+            *_problems(main, True, all_of_softmax),
+            *_problems([(1, 64, True), (1, 32, True)], False, ("fused", "fla", "array")),
+            *_problems(main, False, ("flex",), (4_096, 65_536)),
+            *_problems(rest, False, all_of_softmax),
+            *_problems(odd, False, ("fused", "array")),
+            *_problems(rest, True, ("fused", *SOFTMAX)),
+            *_problems([(1, 64, True), (1, 32, True)], True, ("fused", "fla")),
+            *_problems(odd, True, ("fused",)),
+            *_problems(main, True, ("flex",), (4_096, 65_536)),
+        ]
+
+    def cases(self) -> list[Case]:
+        """Return every case in the order measured; fewer heads where tokens are many."""
+        return [
+            Case(problem, name, tokens, self.heads_for(tokens))
+            for problem in self.problems()
+            for tokens in self.tokens
+            if problem.span[0] <= tokens <= problem.span[1]
+            for name in problem.names
+        ]
+
+    def heads_for(self, tokens: int) -> int:
+        """Return how many heads there are at a size."""
+        return max(1, min(self.heads, self.heads * TOKENS_AT_ONCE // tokens))
+
+
+QUICK = Plan(tokens=(1_024, 4_096, 16_384, 65_536), repeats=5, budget=120.0, is_quick=True)
+
+
+def _problems(
+    which: list[tuple[int, int, bool]],
+    is_trained: bool,
+    names: tuple[str, ...],
+    span: tuple[int, int] = (1, 2**62),
+) -> list[Problem]:
+    return [Problem(dim, order, causal, is_trained, names, span) for order, dim, causal in which]
+
+
+@dataclass
+class Budget:
+    """The seconds that a run may go on starting cases."""
+
+    seconds: float
+    clock: Callable[[], float] = time.monotonic
+    start: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.start = self.clock()
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the time is used up."""
+        return self.clock() - self.start >= self.seconds
+
+
+Samples = list[dict[str, Any]]
+
+
+@dataclass
+class Survey:
+    """The samples of a run, and what it left out.
+
+    `check` returns the errors of an implementation on a problem and raises where they are too
+    large; `measure` returns the times and memory of a case. `notice` hears of all that is skipped.
+    """
+
+    check: Callable[[Problem, str], Samples]
+    measure: Callable[[Case], Samples]
+    budget: Budget
+    notice: Callable[[str], None]
+    samples: Samples = field(default_factory=list[dict[str, Any]])
+    left_out: list[Case] = field(default_factory=list[Case])
+    _ended: set[tuple[Problem, str]] = field(default_factory=set[tuple[Problem, str]])
+    _last: dict[tuple[Problem, str], tuple[Case, float]] = field(
+        default_factory=dict[tuple[Problem, str], tuple[Case, float]]
+    )
+
+    def take(self, case: Case) -> None:
+        """Check and measure one case, or say why not."""
+        key = (case.problem, case.name)
+        if key in self._ended:
+            return
+        if self.budget.is_spent:
+            self.left_out.append(case)
+        elif (seconds := self.predicted(case)) > LONGEST_CALL:
+            self._end(case, f"a call would take about {1000 * seconds:,.0f} ms")
+        else:
+            try:
+                self._measure(case, key)
+            except Exception as error:
+                self._end(case, _reason(error))
+
+    def predicted(self, case: Case) -> float:
+        """Return the seconds a call should take, from the last smaller size; 0 without one."""
+        if (case.problem, case.name) not in self._last:
+            return 0.0
+        last, seconds = self._last[case.problem, case.name]
+        power = 2 if case.name in QUADRATIC else 1
+        return seconds * (case.tokens / last.tokens) ** power * case.heads / last.heads
+
+    def _measure(self, case: Case, key: tuple[Problem, str]) -> None:
+        if key not in self._last:
+            errors = self.check(*key)
+            self.samples += [sample for sample in errors if sample not in self.samples]
+        found = self.measure(case)
+        self.samples += found
+        times = next(sample["values"] for sample in found if sample["unit"] == "s")
+        self._last[key] = (case, statistics.median(times))
+
+    def _end(self, case: Case, reason: str) -> None:
+        """Leave an implementation out from this size of the problem on."""
+        self._ended.add((case.problem, case.name))
+        self.notice(f"skipped from here on: {case}: {reason}")
+
+
+def _reason(error: Exception) -> str:
+    words = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {words[0][:200]}"
+
+
+def left_out_lines(cases: list[Case]) -> list[str]:
+    """Return one line for each implementation and problem that the budget left out."""
+    sizes: dict[tuple[Problem, str], list[int]] = {}
+    for case in cases:
+        sizes.setdefault((case.problem, case.name), []).append(case.tokens)
+    return [
+        f"left out, for the time was used up: {name}: {problem}, n = "
+        + ", ".join(f"{each:,}" for each in tokens)
+        for (problem, name), tokens in sizes.items()
+    ]
+
+
+def check_device() -> None:
+    """Raise `RuntimeError` where the fused kernels cannot run here, and say what is missing."""
+    torch = machine.installed("torch")
+    if torch is None:
+        raise RuntimeError("--gpu: torch is not installed")
+    if not torch.cuda.is_available():
+        raise RuntimeError("--gpu: torch sees no CUDA device")
+    if machine.installed("triton") is None:
+        raise RuntimeError("--gpu: triton is not installed")
+    capability = torch.cuda.get_device_capability()
+    if capability < CAPABILITY:
+        name, have = torch.cuda.get_device_name(), ".".join(map(str, capability))
+        raise RuntimeError(f"--gpu: expected compute capability 8.0 or later, {name} has {have}")
+
+
+def run(
+    plan: Plan,
+    report: Callable[[str], None],
+    notice: Callable[[str], None],
+    clock: Callable[[], float] = time.monotonic,
+) -> Survey:
+    """Return the samples of a plan; `report` hears of each case before it starts.
+
+    Raises `RuntimeError` where there is no device for it.
+    Chapter: complexity_scaling.
+    """
+    check_device()
+    from fastattn_lite import gpu_calls
+
+    budget = Budget(plan.budget, clock)
+
+    def measure(case: Case) -> Samples:
+        return gpu_calls.measure(case, plan.repeats)
+
+    survey = Survey(gpu_calls.check, measure, budget, notice)
+    report(f"{PRODUCT} and {COPY}")
+    survey.samples += gpu_calls.peaks(plan.repeats)
+    for case in plan.cases():
+        report(str(case))
+        survey.take(case)
+    for line in left_out_lines(survey.left_out):
+        notice(line)
+    return survey
+
+
+@dataclass(frozen=True)
+class Times:
+    """The median seconds of a run, to look up."""
+
+    samples: Samples
+
+    def median(self, what: str) -> float | None:
+        """Return the first median of that name."""
+        found = (s["values"] for s in self.samples if s["what"] == what and s["unit"] == "s")
+        values = next(found, None)
+        return None if values is None else statistics.median(values)
+
+    def of(self, name: str, problem: Problem) -> dict[int, float]:
+        """Return seconds a head by the number of tokens."""
+        return {
+            sample["tokens"]: statistics.median(sample["values"]) / sample["heads"]
+            for sample in self.samples
+            if sample["unit"] == "s"
+            and sample["what"] == f"{name}, {problem.direction}"
+            and _is_of(sample, problem)
+        }
+
+
+def _is_of(sample: dict[str, Any], problem: Problem) -> bool:
+    of = (problem.dim, problem.order, problem.is_causal)
+    return (sample["dim"], sample["order"], sample["is_causal"]) == of
+
+
+def findings(samples: Samples) -> dict[str, Finding]:
+    """Return what follows from the samples; goals are those set for an H200."""
+    times, found = Times(samples), peak_findings(samples)
+    product = found["product"].value if "product" in found else None
+    for is_trained in (False, True):
+        for dim in (64, 32, 128, 16):
+            for order in (2, 1, 3):
+                for is_causal in (False, True):
+                    problem = Problem(dim, order, is_causal, is_trained, ())
+                    found |= _findings_of(times, problem, product)
+    return found
+
+
+def _findings_of(times: Times, problem: Problem, product: float | None) -> dict[str, Finding]:
+    fused = times.of("fused", problem)
+    found = error_findings(times.samples, problem) | memory_findings(times.samples, problem)
+    if problem.order == 2 and fused:
+        found |= race_findings(times, problem)
+    if GOAL_TOKENS in fused and product is not None and not problem.is_trained:
+        found |= share_finding(fused[GOAL_TOKENS], problem, product)
+    if all(tokens in fused for tokens in SLOPE_TOKENS):
+        found |= slope_findings(fused, problem)
+    linear = times.of("fla", problem)
+    if GOAL_TOKENS in fused and GOAL_TOKENS in linear:
+        found[_key("linear", problem)] = Finding(
+            f"{problem}: time over that of fla's plain linear attention at n = {GOAL_TOKENS:,}",
+            fused[GOAL_TOKENS] / linear[GOAL_TOKENS],
+            "1",
+            None if problem.is_trained else LINEAR_GOAL,
+        )
+    return found
+
+
+def _key(word: str, problem: Problem) -> str:
+    form = "causal" if problem.is_causal else "full"
+    direction = "training" if problem.is_trained else "forward"
+    return f"{word}_d{problem.dim}_order{problem.order}_{form}_{direction}"
+
+
+def peak_findings(samples: Samples) -> dict[str, Finding]:
+    """Return what the device reaches in a plain product and a plain copy, as measured here."""
+    found: dict[str, Finding] = {}
+    for sample in samples:
+        rows, columns, values = sample["tokens"], sample["dim"], sample["values"]
+        if sample["what"] == PRODUCT:
+            rate = 2 * rows * columns**2 / statistics.median(values)
+            text = f"a plain bf16 product of {rows:,} x {columns:,} matrices"
+            found["product"] = Finding(text, rate, "flop/s")
+        if sample["what"] == COPY:
+            rate = 2 * 2 * rows * columns / statistics.median(values)
+            found["copy"] = Finding("a plain copy, bytes read and written", rate, "byte/s")
+    return found
+
+
+def race_findings(times: Times, problem: Problem) -> dict[str, Finding]:
+    """Return crossover with the faster softmax backend, and each speed-up at 65,536 tokens."""
+    fused, found, key = times.of("fused", problem), dict[str, Finding](), _key("", problem)
+    others = {name: times.of(name, problem) for name in ("flash", "cudnn", "flex", "array")}
+    best: dict[int, float] = {}
+    for name in SOFTMAX:
+        for tokens, seconds in others[name].items():
+            best[tokens] = min(seconds, best.get(tokens, math.inf))
+    ratios = {tokens: best[tokens] / fused[tokens] for tokens in sorted(best.keys() & fused.keys())}
+    if ratios:
+        crossing = crossover(ratios)
+        goal = None if problem.is_trained else CROSSOVER_GOALS.get((problem.dim, problem.is_causal))
+        text = f"{problem}: crossover with the faster of FlashAttention and cuDNN (goal: H200)"
+        value = None if crossing is None else round(crossing)
+        found["crossover" + key] = Finding(text, value, "tokens", goal)
+    for name, seconds in others.items():
+        if GOAL_TOKENS in seconds and GOAL_TOKENS in fused:
+            found[f"speedup_{name}{key}"] = Finding(
+                f"{problem}: speed-up over {name} at n = {GOAL_TOKENS:,} (goal: H200)",
+                seconds[GOAL_TOKENS] / fused[GOAL_TOKENS],
+                "1",
+                RATIO_GOALS.get((name, problem.direction, problem.dim, problem.is_causal)),
+                "at least",
+            )
+    return found
+
+
+def share_finding(seconds: float, problem: Problem, product: float) -> dict[str, Finding]:
+    """Return least flops 4 n R (d + 1) a second over those of the plain product."""
+    flops = fast_flops(GOAL_TOKENS, problem.dim, problem.order)
+    goal = PEAK_GOALS.get((problem.dim, problem.is_causal)) if problem.order == 2 else None
+    text = f"{problem}: least flops, share of the plain product, n = {GOAL_TOKENS:,} (goal: H200)"
+    share = flops / seconds / product
+    return {_key("share", problem): Finding(text, share, "1", goal, "at least")}
+
+
+def slope_findings(fused: dict[int, float], problem: Problem) -> dict[str, Finding]:
+    """Return the slope of log time a head against log n, and its distance from 1."""
+    low, high = SLOPE_TOKENS
+    sizes = [tokens for tokens in fused if low <= tokens <= high]
+    slope = float(np.polyfit(np.log(sizes), np.log([fused[tokens] for tokens in sizes]), 1)[0])
+    text = f"{problem}: log-log slope of time a head, n from {low:,} to {high:,}"
+    goal = SLOPE_GOAL if problem.order == 2 and not problem.is_trained else None
+    return {
+        _key("slope", problem): Finding(text, slope, "1"),
+        _key("slope_distance", problem): Finding(
+            f"{problem}: distance of that slope from 1 (goal: H200)", abs(slope - 1), "1", goal
+        ),
+    }
+
+
+def error_findings(samples: Samples, problem: Problem) -> dict[str, Finding]:
+    """Return the error of the fused kernels over that of the plain bf16 formula."""
+    errors = {
+        sample["what"]: sample["values"][0]
+        for sample in samples
+        if sample["unit"] == "1" and _is_of(sample, problem)
+    }
+    names = (f"{name}, {problem.direction}, error" for name in ("fused", "plain bf16 formula"))
+    fused, plain = map(errors.get, names)
+    if fused is None or plain is None:
+        return {}
+    text = f"{problem}: error over that of the plain bf16 formula ({fused:.1e} / {plain:.1e})"
+    return {_key("error", problem): Finding(text, fused / plain, "1", 1.0)}
+
+
+def memory_findings(samples: Samples, problem: Problem) -> dict[str, Finding]:
+    """Return the peak memory at 65,536 tokens above inputs and results."""
+    return {
+        _key("memory", problem): Finding(
+            f"{problem}: peak memory above inputs and results, {sample['heads']} heads, "
+            f"n = {GOAL_TOKENS:,}",
+            sample["values"][0] / 2**20,
+            "MiB",
+        )
+        for sample in samples
+        if sample["what"] == f"fused, {problem.direction}, peak memory"
+        and sample["tokens"] == GOAL_TOKENS
+        and _is_of(sample, problem)
+    }

@@ -1,0 +1,369 @@
+"""What `bench --gpu` runs on the device: each implementation, its inputs, errors, times, memory.
+
+Error: relative Frobenius distance from the direct sum in float64, at n = 4,096. Time: CUDA events
+around calls on inputs in turn, launches and autograd included. Memory: the allocator's peak above
+inputs and results.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import math
+import statistics
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from fastattn_lite.attention import ExpansionWarning, fast_attention
+from fastattn_lite.expansion import taylor
+from fastattn_lite.gpu_benchmark import (
+    CHECK_HEADS,
+    CHECK_TOKENS,
+    COPY,
+    PRODUCT,
+    Case,
+    Problem,
+    Samples,
+)
+
+Tensor = torch.Tensor
+Call = Callable[..., Any]
+Forward = Callable[[Tensor, Tensor, Tensor], Any]
+DEVICE = "cuda"
+ROTATED_BYTES = 200_000_000
+"""Inputs take turns among sets of at least so many bytes together, several times an L2 cache."""
+BATCH_SECONDS = 0.002
+SERIES_SECONDS = 0.4
+ROWS_AT_ONCE = 1_024
+ERROR_FLOOR = 1e-3
+PRODUCT_SIZE = 8_192
+COPY_SHAPE = (2**19, 1_024)
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """How to call one implementation on tensors (heads, tokens, d).
+
+    `forward` takes a problem and the number of tokens and returns the call on query, key, value;
+    `training` the call on those and the output's gradient, by autograd unless given. `target` is
+    what it computes. `context` is entered around all calls.
+    """
+
+    forward: Callable[[Problem, int], Forward]
+    target: str = "polynomial"
+    training: Callable[[Problem], Call] | None = None
+    arrange: Callable[[Tensor], Tensor] = lambda x: x
+    restore: Callable[[Tensor], Tensor] = lambda x: x
+    context: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+
+    def call(self, problem: Problem, tokens: int) -> Call:
+        """Return the call that is checked and timed."""
+        if not problem.is_trained:
+            return self.forward(problem, tokens)
+        if self.training is not None:
+            return self.training(problem)
+        return with_autograd(self.forward(problem, tokens))
+
+
+def with_autograd(forward: Forward) -> Call:
+    """Return the call of forward and backward together, which gives the three gradients."""
+
+    def call(query: Tensor, key: Tensor, value: Tensor, gradient: Tensor) -> Any:
+        given = [x.detach().requires_grad_() for x in (query, key, value)]
+        with torch.enable_grad():
+            return torch.autograd.grad(forward(*given), given, gradient)
+
+    return call
+
+
+def coefficients(problem: Problem) -> tuple[float, ...]:
+    """Return a_l scale^l of the Taylor polynomial, with the scale 1/sqrt(d)."""
+    scale = problem.dim**-0.5
+    return tuple(float(a) * scale**i for i, a in enumerate(taylor(problem.order).coefficients))
+
+
+def fused(problem: Problem, _tokens: int) -> Forward:
+    """Return the call of the fused forward pass."""
+    from fastattn_lite.kernels.forward import attention
+
+    weights, is_causal = coefficients(problem), problem.is_causal
+    return lambda query, key, value: attention(query, key, value, weights, is_causal)[0]
+
+
+def fused_training(problem: Problem) -> Call:
+    """Return the call of the fused forward and backward passes."""
+    from fastattn_lite.kernels.backward import attention_backward
+    from fastattn_lite.kernels.forward import attention
+
+    weights, is_causal = coefficients(problem), problem.is_causal
+
+    def call(query: Tensor, key: Tensor, value: Tensor, gradient: Tensor) -> Any:
+        output, normaliser = attention(query, key, value, weights, is_causal)
+        given = (gradient, query, key, value, output, normaliser, weights, is_causal)
+        return attention_backward(*given)
+
+    return call
+
+
+def array(problem: Problem, _tokens: int) -> Forward:
+    """Return the call of the portable path on torch."""
+    options: dict[str, Any] = {"order": problem.order, "is_causal": problem.is_causal}
+    return lambda query, key, value: fast_attention(query, key, value, backend="array", **options)
+
+
+def softmax(problem: Problem, _tokens: int) -> Forward:
+    """Return the call of torch's softmax attention."""
+    attention = torch.nn.functional.scaled_dot_product_attention
+    return lambda query, key, value: attention(query, key, value, is_causal=problem.is_causal)
+
+
+def sdpa_backend(name: str) -> contextlib.AbstractContextManager[Any]:
+    """Return the context in which torch's softmax attention takes this backend alone."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    return sdpa_kernel(getattr(SDPBackend, name))
+
+
+def flex(problem: Problem, tokens: int) -> Forward:
+    """Return the call of flex_attention, compiled, with log f(s) as the score."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    polynomial = taylor(problem.order)
+
+    def score(s: Tensor, *_places: Tensor) -> Tensor:
+        return torch.log(polynomial(s))
+
+    torch.compiler.reset()  # else a size too many would run uncompiled, with n^2 numbers
+    compiled = torch.compile(flex_attention, dynamic=False)
+    mask = causal_blocks(tokens) if problem.is_causal else None
+    return lambda query, key, value: compiled(
+        query, key, value, score_mod=score, block_mask=mask, scale=problem.dim**-0.5
+    )
+
+
+def causal_blocks(tokens: int, block: int = 128) -> Any:
+    """Return the causal mask of flex_attention, by blocks: whole ones below the diagonal."""
+    from torch.nn.attention.flex_attention import BlockMask
+
+    count = torch.arange(tokens // block, dtype=torch.int32, device=DEVICE)
+    whole = count.expand(1, 1, len(count), len(count)).contiguous()
+    diagonal = torch.zeros_like(whole)
+    diagonal[..., 0] = count
+    one = torch.ones_like(count)[None, None]
+    return BlockMask.from_kv_blocks(
+        one, diagonal, count[None, None], whole, BLOCK_SIZE=block,
+        mask_mod=lambda _batch, _head, row, column: row >= column,
+    )  # fmt: skip
+
+
+def linear(problem: Problem, _tokens: int) -> Forward:
+    """Return the call of fla's plain linear attention, (1, tokens, heads, d), always causal."""
+    from fla.ops import linear_attn  # pyright: ignore[reportMissingImports]
+
+    attend, scale = linear_attn.chunk_linear_attn, problem.dim**-0.5
+
+    def call(query: Tensor, key: Tensor, value: Tensor) -> Any:
+        return attend(query, key, value, scale=scale, normalize=False)[0]
+
+    return call
+
+
+def _batch(x: Tensor) -> Tensor:
+    return x[None]
+
+
+def _first(x: Tensor) -> Tensor:
+    return x[0]
+
+
+def _tokens_first(x: Tensor) -> Tensor:
+    return x.transpose(0, 1).contiguous()[None]
+
+
+def _heads_first(x: Tensor) -> Tensor:
+    return x[0].transpose(0, 1)
+
+
+BY_NAME = {
+    "fused": Implementation(fused, training=fused_training),
+    "array": Implementation(array),
+    "flash": Implementation(
+        softmax, "softmax", None, _batch, _first, lambda: sdpa_backend("FLASH_ATTENTION")
+    ),
+    "cudnn": Implementation(
+        softmax, "softmax", None, _batch, _first, lambda: sdpa_backend("CUDNN_ATTENTION")
+    ),
+    "flex": Implementation(flex, arrange=_batch, restore=_first),
+    "fla": Implementation(linear, "scores", None, _tokens_first, _heads_first),
+}
+
+
+@functools.lru_cache(maxsize=1)
+def inputs(dim: int, tokens: int, heads: int, spread: float, sets: int, each: int) -> Tensor:
+    """Return random bf16 inputs (sets, each, heads, tokens, d); the keys times `spread`."""
+    torch.manual_seed(0)
+    shape = (sets, each, heads, tokens, dim)
+    made = torch.randn(shape, dtype=torch.bfloat16, device=DEVICE)
+    made[:, 1] *= spread
+    return made
+
+
+def spread(problem: Problem) -> float:
+    """Return the standard deviation of the scores: small where f of odd order may be negative."""
+    return 1.0 if problem.order % 2 == 0 else 0.25
+
+
+def input_sets(case: Case) -> Tensor:
+    """Return the sets of inputs of a case that take turns; the same for every implementation."""
+    each = 4 if case.problem.is_trained else 3
+    size = 2 * each * case.heads * case.tokens * case.problem.dim
+    sets = max(2, math.ceil(ROTATED_BYTES / size))
+    sizes = (case.problem.dim, case.tokens, case.heads)
+    return inputs(*sizes, spread(case.problem), sets, each)
+
+
+def check(problem: Problem, name: str) -> Samples:
+    """Return the error of an implementation and that of the plain bf16 formula beside it.
+
+    Raises `ArithmeticError` where it is more than twice that of the plain formula, and a floor.
+    """
+    kind, case = BY_NAME[name], Case(problem, name, CHECK_TOKENS, CHECK_HEADS)
+    each = 4 if problem.is_trained else 3
+    given = inputs(problem.dim, CHECK_TOKENS, CHECK_HEADS, spread(problem), 1, each)[0]
+    exact, plain = expected(
+        problem.dim, problem.order, problem.is_causal, problem.is_trained, kind.target
+    )
+    with kind.context(), quietly():
+        results = kind.call(problem, CHECK_TOKENS)(*(kind.arrange(x) for x in given))
+    error = distance([kind.restore(x) for x in listed(results)], exact)
+    if not error <= 2 * plain + ERROR_FLOOR:
+        raise ArithmeticError(
+            f"error {error:.1e} against the direct sum, the plain bf16 formula has {plain:.1e}"
+        )
+    formula = "softmax" if kind.target == "softmax" else "formula"
+    formula = "linear formula" if kind.target == "scores" else formula
+    return [
+        case.sample(f"{name}, {problem.direction}, error", [error], "1"),
+        case.sample(f"plain bf16 {formula}, {problem.direction}, error", [plain], "1"),
+    ]
+
+
+@functools.lru_cache(maxsize=3)
+def expected(
+    dim: int, order: int, is_causal: bool, is_trained: bool, target: str
+) -> tuple[list[Tensor], float]:
+    """Return the exact results of the check, and the error of the plain formula in bf16."""
+    problem = Problem(dim, order, is_causal, is_trained, ())
+    each = 4 if is_trained else 3
+    given = inputs(dim, CHECK_TOKENS, CHECK_HEADS, spread(problem), 1, each)[0]
+    forward = functools.partial(direct, problem, target)
+    call = with_autograd(forward) if is_trained else forward
+    exact = listed(call(*given.double()))
+    return exact, distance(listed(call(*given)), exact)
+
+
+def direct(problem: Problem, target: str, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Return the direct sum in the type of its inputs, some rows at a time.
+
+    Formula: o_i = sum_j f(s_ij) v_j / sum_j f(s_ij); with the target "scores" sum_j s_ij v_j.
+    """
+    polynomial, parts = taylor(problem.order), list[Tensor]()
+    for start in range(0, query.shape[-2], ROWS_AT_ONCE):
+        rows = query[..., start : start + ROWS_AT_ONCE, :]
+        scores = problem.dim**-0.5 * (rows @ key.mT)
+        kernel = torch.exp(scores) if target == "softmax" else scores
+        kernel = polynomial(scores) if target == "polynomial" else kernel
+        kernel = kernel.tril(start) if problem.is_causal else kernel
+        sums = 1 if target == "scores" else kernel.sum(-1, keepdim=True)
+        parts.append(kernel @ value / sums)
+    return torch.cat(parts, -2)
+
+
+def distance(results: list[Tensor], exact: list[Tensor]) -> float:
+    """Return the relative Frobenius distance, the largest of several results; nan stays nan."""
+    pairs = zip(results, exact, strict=True)
+    distances = [float((x.double() - y).norm() / y.norm()) for x, y in pairs]
+    return math.nan if any(map(math.isnan, distances)) else max(distances)
+
+
+def listed(results: Any) -> list[Tensor]:
+    """Return one tensor or several as a list."""
+    return [results] if isinstance(results, Tensor) else list(results)
+
+
+@contextlib.contextmanager
+def quietly() -> Generator[None]:
+    """Leave out the warning that f may be negative: the inputs are chosen so that it is not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExpansionWarning)
+        yield
+
+
+def measure(case: Case, repeats: int) -> Samples:
+    """Return the times of a case and its peak memory."""
+    kind = BY_NAME[case.name]
+    try:
+        sets = [[kind.arrange(x) for x in one] for one in input_sets(case)]
+        call = kind.call(case.problem, case.tokens)
+        with kind.context(), quietly():
+            call(*sets[0])  # compiles; what stays allocated is no part of the peak
+            extra = peak_memory(call, sets[0])
+            seconds = times(call, sets, repeats)
+    except torch.cuda.OutOfMemoryError:
+        inputs.cache_clear()
+        raise
+    finally:
+        if torch.cuda.memory_reserved() > torch.cuda.get_device_properties(0).total_memory / 2:
+            torch.cuda.empty_cache()
+    what = f"{case.name}, {case.problem.direction}"
+    return [case.sample(what, seconds), case.sample(f"{what}, peak memory", [extra], "byte")]
+
+
+def peak_memory(call: Call, given: list[Tensor]) -> int:
+    """Return the most bytes a call holds above its inputs and results."""
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    results = listed(call(*given))
+    peak = torch.cuda.max_memory_allocated() - before
+    return max(0, peak - sum(x.numel() * x.element_size() for x in results))
+
+
+def times(call: Call, sets: list[list[Tensor]], repeats: int) -> list[float]:
+    """Return seconds a call, each the mean of as many calls as fill about 2 ms."""
+    turn = itertools.cycle(sets)
+    seconds_of(call, turn, 2)
+    estimate = statistics.median(seconds_of(call, turn, 1) for _ in range(3))
+    calls = max(1, min(20, int(BATCH_SECONDS / estimate)))
+    repeats = max(3, min(repeats, int(SERIES_SECONDS / (calls * estimate))))
+    return [seconds_of(call, turn, calls) for _ in range(repeats)]
+
+
+def seconds_of(call: Call, turn: Iterator[list[Tensor]], calls: int) -> float:
+    """Return the mean seconds of some calls in a row."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    start.record()
+    for _ in range(calls):
+        call(*next(turn))
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1000 / calls
+
+
+def peaks(repeats: int) -> Samples:
+    """Return the times of a plain bf16 product and of a plain copy, what the device can do."""
+    sides = torch.randn((2, 2, PRODUCT_SIZE, PRODUCT_SIZE), dtype=torch.bfloat16, device=DEVICE)
+    product = times(torch.matmul, [list(pair) for pair in sides], repeats)
+    from_to = torch.ones((2, *COPY_SHAPE), dtype=torch.bfloat16, device=DEVICE)
+    copy = times(torch.Tensor.copy_, [list(from_to)], repeats)
+    square, oblong = (
+        Case(Problem(columns, 0, False, False, ()), "", rows, 1)
+        for rows, columns in ((PRODUCT_SIZE, PRODUCT_SIZE), COPY_SHAPE)
+    )
+    return [square.sample(PRODUCT, product), oblong.sample(COPY, copy)]

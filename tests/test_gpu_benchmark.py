@@ -1,0 +1,353 @@
+"""The GPU benchmark without a GPU: plan, budget, what is skipped, checks, findings, storage."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from fastattn_lite import gpu_benchmark, gpu_calls, machine
+from fastattn_lite.__main__ import findings_table, gpu_plan_of, main, parser, times_table
+from fastattn_lite.benchmark import Measurements
+from fastattn_lite.complexity import fast_flops
+from fastattn_lite.gpu_benchmark import QUICK, Budget, Case, Plan, Problem, Survey
+from fastattn_lite.results import validate_result
+
+FULL = Problem(64, 2, False, False, ("fused", "flash"))
+
+
+class Clock:
+    """A clock that goes on by a second with each look."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+def survey(seconds: float = 1e9, times: float = 1e-3, clock=None, check=None, heard=None):
+    """Return a survey whose calls all take the same time."""
+    return Survey(
+        check or (lambda *_: []),
+        lambda case: [case.sample(f"{case.name}, forward", [times])],
+        Budget(seconds, clock or (lambda: 0.0)),
+        (heard if heard is not None else []).append,
+    )
+
+
+def made_up(problem: Problem, name: str, seconds, plan: Plan = QUICK) -> list[dict]:
+    """Return samples of one implementation: `seconds(n)` a head."""
+    sizes = [(n, plan.heads_for(n)) for n in plan.tokens]
+    return [
+        Case(problem, name, n, heads).sample(f"{name}, {problem.direction}", [heads * seconds(n)])
+        for n, heads in sizes
+    ]
+
+
+def test_the_plan_starts_with_what_matters_most():
+    first = [(p.order, p.dim, p.is_causal, p.is_trained) for p in Plan().problems()[:8]]
+    one_way = [(2, dim, causal, False) for dim in (64, 32) for causal in (False, True)]
+    assert first[:4] == one_way
+    assert first[4:] == [(*which[:3], True) for which in one_way]
+    assert all(p.names[0] == "fused" for p in Plan().problems()[:8])
+
+
+def test_the_plan_holds_every_dimension_order_form_and_direction():
+    problems = [p for p in Plan().problems() if "fused" in p.names]
+    found = [(p.order, p.dim, p.is_causal, p.is_trained) for p in problems]
+    wanted = {
+        (order, dim, causal, trained)
+        for order in (1, 2, 3)
+        for dim in (16, 32, 64, 128)
+        for causal in (False, True)
+        for trained in (False, True)
+        if order < 3 or dim <= 32
+    }
+    assert set(found) == wanted
+    assert len(found) == len(wanted), "none twice"
+    assert {n for p in Plan().problems() for n in p.names} == set(gpu_benchmark.IMPLEMENTATIONS)
+    assert set(gpu_calls.BY_NAME) == set(gpu_benchmark.IMPLEMENTATIONS)
+
+
+def test_long_sequences_get_fewer_heads():
+    plan = Plan()
+    assert (plan.tokens[0], plan.tokens[-1]) == (256, 1_048_576)
+    assert [plan.heads_for(n) for n in plan.tokens] == [16, 16, 16, 16, 16, 4, 1]
+    flex = [case.tokens for case in plan.cases() if case.name == "flex"]
+    assert set(flex) == {4_096, 16_384, 65_536}
+
+
+def test_the_budget_stops_new_cases_and_names_what_is_left_out(monkeypatch):
+    monkeypatch.setattr(gpu_benchmark, "check_device", lambda: None)
+    monkeypatch.setattr(gpu_calls, "check", lambda *_: [])
+    monkeypatch.setattr(gpu_calls, "peaks", lambda _: [])
+    monkeypatch.setattr(gpu_calls, "measure", lambda case, _: [case.sample("fused", [1e-6])])
+    plan, reported, heard = Plan(budget=3), [], []
+    done = gpu_benchmark.run(plan, reported.append, heard.append, Clock())
+    assert len(done.samples) == 2
+    assert len(done.left_out) == len(plan.cases()) - 2
+    assert len(reported) == len(plan.cases()) + 1, "the steps that the bar counts"
+    assert heard[0] == (
+        "left out, for the time was used up: cudnn: forward, full, order 2, d = 64, n = "
+        "256, 1,024, 4,096, 16,384, 65,536, 262,144, 1,048,576"
+    )
+
+
+def test_a_quadratic_form_stops_before_a_call_takes_too_long():
+    heard = []
+    made = survey(times=0.1, heard=heard)
+    for name in ("flash", "fused"):
+        for tokens, heads in ((1_024, 16), (4_096, 4), (16_384, 1)):
+            made.take(Case(FULL, name, tokens, heads))
+    sizes = [(s["what"], s["tokens"]) for s in made.samples]
+    assert [n for what, n in sizes if what == "flash, forward"] == [1_024]
+    assert [n for what, n in sizes if what == "fused, forward"] == [1_024, 4_096, 16_384]
+    assert heard == [
+        "skipped from here on: flash: forward, full, order 2, d = 64, n = 4,096: "
+        "a call would take about 400 ms"
+    ]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ModuleNotFoundError("No module named 'fla'"), ArithmeticError("error 1"), MemoryError("full")],
+)
+def test_what_fails_is_skipped_with_its_reason_and_never_timed(error):
+    def check(*_):
+        raise error
+
+    heard: list[str] = []
+    made = survey(check=check, heard=heard)
+    for tokens in (256, 1_024):
+        made.take(Case(FULL, "fused", tokens, 1))
+    assert made.samples == []
+    assert len(heard) == 1
+    assert heard[0].endswith(f"n = 256: {type(error).__name__}: {error}")
+
+
+def test_errors_are_kept_once():
+    case = Case(FULL, "fused", 4_096, 2)
+    made = survey(check=lambda *_: [case.sample("plain bf16 formula, forward, error", [0.1], "1")])
+    made.take(Case(FULL, "fused", 256, 1))
+    made.take(Case(FULL, "array", 256, 1))
+    assert [s["unit"] for s in made.samples] == ["1", "s", "s"]
+
+
+def small_check(monkeypatch, name: str, problem: Problem) -> list[dict]:
+    """Check an implementation on the CPU, with few tokens."""
+    monkeypatch.setattr(gpu_calls, "DEVICE", "cpu")
+    monkeypatch.setattr(gpu_calls, "CHECK_TOKENS", 256)
+    monkeypatch.setattr(gpu_calls, "ROWS_AT_ONCE", 100)
+    monkeypatch.setattr(gpu_calls, "sdpa_backend", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    gpu_calls.inputs.cache_clear()
+    gpu_calls.expected.cache_clear()
+    try:
+        return gpu_calls.check(problem, name)
+    finally:
+        gpu_calls.inputs.cache_clear()
+        gpu_calls.expected.cache_clear()
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("is_trained", [False, True])
+@pytest.mark.parametrize(
+    ("name", "order"), [("array", 1), ("array", 2), ("array", 3), ("flash", 2)]
+)
+def test_right_calls_pass_their_check(name, order, is_causal, is_trained, monkeypatch):
+    samples = small_check(monkeypatch, name, Problem(16, order, is_causal, is_trained, ()))
+    assert [s["unit"] for s in samples] == ["1", "1"]
+    assert all(0 < s["values"][0] < 0.02 for s in samples)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_the_log_of_the_polynomial_makes_flex_attention_compute_the_same(is_causal, monkeypatch):
+    small_check(monkeypatch, "flex", Problem(16, 2, is_causal, False, ()))
+
+
+@pytest.mark.parametrize("is_trained", [False, True])
+def test_a_wrong_call_fails_its_check(is_trained, monkeypatch):
+    right = gpu_calls.BY_NAME["array"]
+    wrong = gpu_calls.Implementation(
+        lambda p, n: lambda q, k, v: 1.1 * right.forward(p, n)(q, k, v)
+    )
+    monkeypatch.setitem(gpu_calls.BY_NAME, "array", wrong)
+    with pytest.raises(ArithmeticError, match="the plain bf16 formula has"):
+        small_check(monkeypatch, "array", Problem(16, 2, True, is_trained, ()))
+
+
+def test_nan_is_the_largest_error():
+    ones, bad = torch.ones(3), torch.tensor([1.0, math.nan, 1.0])
+    assert math.isnan(gpu_calls.distance([bad, ones], [ones, ones]))
+    assert gpu_calls.distance([ones, 2 * ones], [ones, ones]) == pytest.approx(1)
+
+
+def test_inputs_take_turns_among_enough_sets(monkeypatch):
+    monkeypatch.setattr(gpu_calls, "DEVICE", "cpu")
+    monkeypatch.setattr(gpu_calls, "ROTATED_BYTES", 100_000)
+    gpu_calls.inputs.cache_clear()
+    sets = gpu_calls.input_sets(Case(FULL, "fused", 256, 1))
+    assert sets.shape == (2, 3, 1, 256, 64)
+    small = gpu_calls.input_sets(Case(FULL, "fused", 16, 1))
+    assert small.numel() * 2 >= 100_000
+    gpu_calls.inputs.cache_clear()
+
+
+def samples() -> list[dict]:
+    """Return a made-up run in which every finding is known."""
+    plan = Plan()
+    product = Case(Problem(8_192, 0, False, False, ()), "", 8_192, 1)
+    copy = Case(Problem(1_024, 0, False, False, ()), "", 2**19, 1)
+    error = Case(FULL, "fused", 4_096, 2)
+    linear = Problem(64, 1, True, False, ())
+    return [
+        product.sample(gpu_benchmark.PRODUCT, [2 * 8_192**3 / 5e14]),
+        copy.sample(gpu_benchmark.COPY, [2**31 / 2e12]),
+        error.sample("fused, forward, error", [2e-3], "1"),
+        error.sample("plain bf16 formula, forward, error", [4e-3], "1"),
+        *made_up(FULL, "fused", lambda n: n * 1e-9, plan),
+        *made_up(FULL, "flash", lambda n: n**2 * 1e-12),
+        *made_up(FULL, "cudnn", lambda n: n**2 * 5e-13),
+        *made_up(linear, "fused", lambda n: n * 2e-9, plan),
+        *made_up(linear, "fla", lambda n: n * 1e-9, plan),
+        Case(FULL, "fused", 65_536, 16).sample(
+            "fused, forward, peak memory", [3 * 2**20], "byte"
+        ),
+    ]  # fmt: skip
+
+
+def test_findings_follow_from_the_samples():
+    found = gpu_benchmark.findings(samples())
+    end = "_d64_order2_full_forward"
+    value = {name: finding.value for name, finding in found.items()}
+    assert value["product"] == pytest.approx(5e14)
+    assert value["copy"] == pytest.approx(2e12)
+    assert value["crossover" + end] == pytest.approx(2_000, abs=1)
+    assert value["speedup_flash" + end] == pytest.approx(65.536)
+    assert value["speedup_cudnn" + end] == pytest.approx(32.768)
+    assert value["share" + end] == pytest.approx(fast_flops(65_536, 64, 2) / 65_536e-9 / 5e14)
+    assert value["slope" + end] == pytest.approx(1)
+    assert value["slope_distance" + end] == pytest.approx(0, abs=1e-12)
+    assert value["error" + end] == pytest.approx(0.5)
+    assert value["memory" + end] == 3
+    assert value["linear_d64_order1_causal_forward"] == pytest.approx(2)
+
+
+def test_goals_are_met_or_not():
+    found = gpu_benchmark.findings(samples())
+    end = "_d64_order2_full_forward"
+    assert found["crossover" + end].met
+    assert found["speedup_flash" + end].met
+    assert found["slope_distance" + end].met
+    assert found["error" + end].met
+    assert found["linear_d64_order1_causal_forward"].met is False
+    assert all("H200" in f.text for f in found.values() if f.goal and "H200" in f.text)
+
+
+def test_no_crossover_where_the_longest_is_still_slower():
+    made = made_up(FULL, "fused", lambda n: n * 1.0) + made_up(FULL, "flash", lambda n: n * 0.5)
+    found = gpu_benchmark.findings(made)
+    assert found["crossover_d64_order2_full_forward"].value is None
+    assert not any(name.startswith(("share", "slope", "product")) for name in found)
+
+
+def test_a_run_of_nothing_has_no_findings():
+    assert gpu_benchmark.findings([]) == {}
+    assert findings_table({}) == ""
+
+
+def device(monkeypatch, capability=(9, 0), is_there=True):
+    """Pretend that there is a GPU."""
+    cuda = SimpleNamespace(
+        is_available=lambda: is_there,
+        get_device_capability=lambda: capability,
+        get_device_name=lambda: "Made Up",
+    )
+    modules = {"torch": SimpleNamespace(cuda=cuda), "triton": object()}
+    monkeypatch.setattr(machine, "installed", modules.get)
+    return modules
+
+
+def test_each_thing_missing_is_named(monkeypatch):
+    modules = device(monkeypatch)
+    gpu_benchmark.check_device()
+    device(monkeypatch, capability=(7, 5))
+    with pytest.raises(RuntimeError, match=r"capability 8\.0 or later, Made Up has 7\.5"):
+        gpu_benchmark.check_device()
+    device(monkeypatch, is_there=False)
+    with pytest.raises(RuntimeError, match="--gpu: torch sees no CUDA device"):
+        gpu_benchmark.check_device()
+    for name in ("triton", "torch"):
+        monkeypatch.setattr(machine, "installed", {**modules, name: None}.get)
+        with pytest.raises(RuntimeError, match=f"--gpu: {name} is not installed"):
+            gpu_benchmark.check_device()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--gpu", "--tokens", "64"], "--tokens: not with --gpu"),
+        (["--gpu", "--race-tokens", "64"], "--race-tokens: not with --gpu"),
+        (["--gpu", "--libraries", "numpy"], "--libraries: not with --gpu"),
+        (["--heads", "4"], "--heads: only with --gpu"),
+        (["--budget", "4"], "--budget: only with --gpu"),
+    ],
+)
+def test_options_of_the_other_benchmark_are_refused(arguments, words, capsys):
+    assert main(["bench", *arguments]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_without_a_gpu_the_command_says_so(monkeypatch, capsys):
+    device(monkeypatch, is_there=False)
+    assert main(["bench", "--gpu"]) == 1
+    caught = capsys.readouterr()
+    assert caught.err == "error: --gpu: torch sees no CUDA device\n"
+    assert caught.out == ""
+
+
+def test_options_choose_the_plan():
+    given = parser().parse_args(["bench", "--gpu", "--heads", "4", "--budget", "60"])
+    assert gpu_plan_of(given) == Plan(heads=4, budget=60)
+    given = parser().parse_args(["bench", "--gpu", "--quick", "--repeats", "3"])
+    assert gpu_plan_of(given).repeats == 3
+    assert len(gpu_plan_of(given).cases()) < len(Plan().cases()) / 4
+
+
+def test_a_run_is_printed_and_stored(monkeypatch, tmp_path, capsys):
+    about = {"name": "Made Up", "memory_gib": 80.0, "capability": "9.0", "driver": "1.2"}
+    monkeypatch.setattr(gpu_benchmark, "check_device", lambda: None)
+    monkeypatch.setattr(machine, "accelerator", lambda: about)
+    monkeypatch.setattr(machine, "accelerator_versions", lambda: {"cuda": "13.0", "cudnn": "91900"})
+    done = Survey(lambda *_: [], lambda _: [], Budget(1), print, samples())
+    monkeypatch.setattr(gpu_benchmark, "run", lambda *_: done)
+    path = tmp_path / "gpu_made_up.json"
+    assert main(["bench", "--gpu", "--budget", "9", "--json", str(path)]) == 0
+    result = json.loads(path.read_text(encoding="utf-8"))
+    validate_result(result)
+    assert result["command"] == (
+        "python -m fastattn_lite bench --gpu --budget 9 --json gpu_made_up.json"
+    )
+    assert result["device"]["accelerator"] == about
+    assert result["versions"]["cuda"] == "13.0"
+    assert result["title"] == "Fused attention on a GPU, bfloat16"
+    assert (
+        gpu_benchmark.findings(result["samples"])
+        == Measurements(result["samples"], gpu_benchmark.findings(samples())).findings
+    )
+    out = capsys.readouterr().out
+    assert "Made Up, 80.0 GiB" in out
+    assert "crossover with the faster of FlashAttention and cuDNN" in out
+
+
+def test_short_times_keep_their_digits():
+    line = times_table([Case(FULL, "fused", 256, 16).sample("fused, forward", [25e-6])])
+    assert "0.025 ms" in line
+    assert "    16        256" in line
