@@ -6,10 +6,12 @@ from pathlib import Path
 
 import page_rules as rules
 import pytest
+from bs4 import BeautifulSoup
 
 from tools.build import INDEX
-from tools.maths import render
+from tools.maths import glued, render
 from tools.notebooks import BOOK, notebook_paths
+from tools.pages import repair
 from tools.repository import current_name
 
 PAGES = sorted((INDEX.parent / "book").glob("*.html"))
@@ -78,6 +80,21 @@ def test_rule_finds_planted_fault(tmp_path: Path, old: str, new: str, rule: rule
 
 def test_every_rule_has_a_planted_fault() -> None:
     assert {rule for _, _, rule in PLANTED} == set(rules.RULES)
+
+
+def test_the_end_of_a_formula_is_glued_to_what_follows() -> None:
+    html = glued(render("a + b", display=False))
+    assert html.count('<span class="katex-end"><span class="katex-base">') == 1
+    assert html.rindex("katex-base") == html.index("katex-end") + len('katex-end"><span class="')
+    assert not list(BeautifulSoup(html, "html.parser").select(".katex-end > :not(.katex-base)"))
+    assert html.count("<span") == html.count("</span>")
+
+
+def test_a_long_name_may_break_after_its_dots() -> None:
+    assert repair('<span class="pre">package.module.function_name</span>') == (
+        '<span class="pre">package.<wbr>module.<wbr>function_name</span>'
+    )
+    assert repair('<span class="pre">np.sum</span>') == '<span class="pre">np.sum</span>'
 
 
 def test_formula_that_cannot_be_set_is_an_error() -> None:

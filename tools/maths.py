@@ -54,9 +54,21 @@ def _html(node: nodes.Node, *, display: bool) -> str:
         return f"<code>{escape(node.astext())}</code>"
 
 
+def glued(html: str) -> str:
+    """Return an inline formula whose end keeps the comma or full stop after it on its line.
+
+    KaTeX sets a formula as a row of boxes, and a line may break after a box. In the span around
+    the last one it may not.
+    """
+    start, end = html.rfind('<span class="katex-base">'), len(html) - len("</span></span>")
+    if start < 0:
+        return html
+    return f'{html[:start]}<span class="katex-end">{html[start:end]}</span>{html[end:]}'
+
+
 def visit_inline(translator: Any, node: nodes.math) -> None:
     """Write an inline formula."""
-    html = _html(node, display=False)
+    html = glued(_html(node, display=False))
     translator.body.append(f'<span class="math notranslate nohighlight">{html}</span>')
     raise nodes.SkipNode
 

@@ -37,12 +37,12 @@ const SHAPES = {
   cross: "M-5 -3L-3 -5L0 -2L3 -5L5 -3L2 0L5 3L3 5L0 2L-3 5L-5 3L-2 0Z",
 };
 
-function points({ points: places, series, shape }, { x, y }) {
+function points({ points: places, series, shape, size = 1 }, { x, y }) {
   const path = SHAPES[shape ?? palette.lines[series]?.marker ?? "circle"];
   return places
     .filter(([px, py]) => Number.isFinite(px) && Number.isFinite(py))
     .map(([px, py]) => svg("path", {
-      d: path, class: `fastattn-point fastattn-${series}`, transform: `translate(${pixel(x(px))} ${pixel(y(py))})`,
+      d: path, class: `fastattn-point fastattn-${series}`, transform: `translate(${pixel(x(px))} ${pixel(y(py))}) scale(${size})`,
     }));
 }
 
