@@ -9,7 +9,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from tools.build import INDEX
-from tools.maths import glued, render
+from tools.maths import inline, render
 from tools.notebooks import BOOK, notebook_paths
 from tools.pages import repair
 from tools.repository import current_name
@@ -82,12 +82,15 @@ def test_every_rule_has_a_planted_fault() -> None:
     assert {rule for _, _, rule in PLANTED} == set(rules.RULES)
 
 
-def test_the_end_of_a_formula_is_glued_to_what_follows() -> None:
-    html = glued(render("a + b", display=False))
-    assert html.count('<span class="katex-end"><span class="katex-base">') == 1
-    assert html.rindex("katex-base") == html.index("katex-end") + len('katex-end"><span class="')
-    assert not list(BeautifulSoup(html, "html.parser").select(".katex-end > :not(.katex-base)"))
-    assert html.count("<span") == html.count("</span>")
+def test_a_short_formula_stays_whole_and_a_long_one_breaks_before_its_last_box() -> None:
+    short, long = (
+        BeautifulSoup(inline(render(latex, display=False)), "html.parser")
+        for latex in ("a + b", "a + b + c + d + e")
+    )
+    assert short.select_one(".math-whole > .math .katex-base")
+    assert not short.select(".math-long, .math-end")
+    assert [len(end.contents) for end in long.select(".math-long .katex-html > .math-end")] == [1]
+    assert long.select(".katex-base")[-1].parent == long.select_one(".math-end")
 
 
 def test_a_long_name_may_break_after_its_dots() -> None:

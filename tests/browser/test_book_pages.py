@@ -53,7 +53,7 @@ UNDRAWN = """() => [...document.querySelectorAll("fastattn-figure")].filter((fig
         !svg.querySelector(".fastattn-line, .fastattn-bar-mark, .fastattn-point"))
 ).map((figure) => figure.getAttribute("name"))"""
 LONELY = """() => [...document.querySelectorAll("article span.math")].filter((formula) => {
-    const text = formula.nextSibling;
+    const text = (formula.closest(".math-whole") ?? formula).nextSibling;
     if (text?.nodeType !== 3 || !/^[.,;:)?!]/.test(text.data)) return false;
     if (!formula.checkVisibility()) return false;
     const mark = document.createRange();
