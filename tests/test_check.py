@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from fastattn_lite import (
     Expansion,
@@ -153,12 +154,12 @@ def best_cells(n, order):
     return math.sqrt(3 * n / (order + 1))
 
 
-def chunked_outputs(query, key, value, chunk_size):
+def chunked_outputs(query, key, value, chunk_size, mask=lambda s: np.tril(1 + s)):
     extended = np.concatenate([value, np.ones((len(value), 1))], axis=1)
     count, moments, rows = np.zeros(extended.shape[1]), np.zeros((key.shape[1], 1)), []
     for start in range(0, len(key), chunk_size):
         part = slice(start, start + chunk_size)
-        own = np.tril(1 + query[part] @ key[part].T) @ extended[part]
+        own = mask(query[part] @ key[part].T) @ extended[part]
         sums = own + count + query[part] @ moments
         rows.append(sums[:, :-1] / sums[:, -1:])
         count = count + extended[part].sum(axis=0)
@@ -214,6 +215,15 @@ def in_chunks_without_shift(query, key, value, size):
     return above / below[:, None]
 
 
+def in_chunks_each_with_its_own_shift(query, key, value, size):
+    above, below = 0.0, 0.0
+    for c in range(0, len(key), size):
+        scores = query @ key[c : c + size].T / math.sqrt(query.shape[1])
+        kernel = np.exp(scores - scores.max(1, keepdims=True))
+        above, below = above + kernel @ value[c : c + size], below + kernel.sum(1)
+    return above / below[:, None]
+
+
 def chunk_outputs(query, key, value, size):
     parts = (slice(c, c + size) for c in range(0, len(key), size))
     return [softmax_attention(query, key[part], value[part]) for part in parts]
@@ -234,13 +244,23 @@ def window_attention(query, key, value, reach):
     return raw_weights(window_weights(query, key, reach)) @ value
 
 
+def window_by_slices(query, key, value, reach, start=0, end=1):
+    """Visit the slice of every token; it may begin too early or end too late."""
+    rows = []
+    for i in range(len(query)):
+        seen = slice(max(start, i - reach), i + reach + end)
+        kernel = np.exp(key[seen] @ query[i] / math.sqrt(query.shape[1]))
+        rows.append(kernel @ value[seen] / kernel.sum())
+    return rows
+
+
 def window_over_all(query, key, value, reach):
     total = np.exp(window_weights(query, key, len(key))).sum(1, keepdims=True)
     return np.exp(window_weights(query, key, reach)) / total @ value
 
 
 def tokens_that_fit(memory, heads, number_bytes):
-    return math.isqrt(int(memory // (heads * number_bytes)))
+    return math.isqrt(memory // (heads * number_bytes))
 
 
 def rows_of_matrix(query, key, order, rows):
@@ -393,6 +413,16 @@ WRONG = [
         lambda q, k, v, c: causal_mean(q, k, v, lambda n: np.tri(n) * same_chunk(c)(n)),
         "earlier chunks are missing",
     ),
+    (
+        check_chunked_outputs,
+        lambda q, k, v, c: causal_mean(q, k, v, lambda n: np.tri(n) + same_chunk(c)(n)),
+        "counts twice",
+    ),
+    (
+        check_chunked_outputs,
+        lambda q, k, v, c: chunked_outputs(q, k, v, c, mask=lambda s: 1 + np.tril(s)),
+        "the whole of 1 + s",
+    ),
     (check_chunked_outputs, lambda q, k, v, c: np.tril(1 + q @ k.T) @ v, "denominator"),
     (check_chunked_outputs, lambda q, k, v, c: causal_mean(q, k, v, np.tri), "n x n"),
     (check_chunked_outputs, lambda q, k, v, c: v, "chunks of 4"),
@@ -418,6 +448,7 @@ WRONG = [
         lambda s: raw_weights(s - np.maximum(s.max(1, keepdims=True), 0)),
         "of its own",
     ),
+    (check_stable_weights, lambda s: raw_weights(s - s.mean(1, keepdims=True)), "at most 0"),
     (check_keys_in_chunks, lambda q, k, v, c: np.mean(chunk_outputs(q, k, v, c), 0), "average"),
     (check_keys_in_chunks, lambda q, k, v, c: np.sum(chunk_outputs(q, k, v, c), 0), "divide once"),
     (check_keys_in_chunks, lambda q, k, v, c: chunk_outputs(q, k, v, c)[-1], "last chunk is left"),
@@ -428,6 +459,7 @@ WRONG = [
         "scale is missing",
     ),
     (check_keys_in_chunks, in_chunks_without_shift, "overflow"),
+    (check_keys_in_chunks, in_chunks_each_with_its_own_shift, "shifts that differ"),
     (check_keys_in_chunks, lambda q, k, v, c: softmax_attention(q, k, v), "n x n"),
     (check_keys_in_chunks, lambda q, k, v, c: v, "not those of"),
     (check_window_attention, window_over_all, "sum over all keys"),
@@ -457,6 +489,21 @@ WRONG = [
         "denominator",
     ),
     (check_window_attention, lambda q, k, v, r: v + 1, "means over the keys"),
+    (
+        check_window_attention,
+        lambda q, k, v, r: window_by_slices(q, k, v, r, end=0),
+        "leaves out its end",
+    ),
+    (
+        check_window_attention,
+        lambda q, k, v, r: window_by_slices(q, k, v, r, start=-9),
+        "is a slice empty",
+    ),
+    (
+        check_window_attention,
+        lambda q, k, v, r: window_attention(q * math.sqrt(3), k, v, r),
+        "scale is missing",
+    ),
     (check_tokens_that_fit, lambda m, h, b: m / (h * b), "pairs fit"),
     (check_tokens_that_fit, lambda m, h, b: math.sqrt(m / b), "every head"),
     (check_tokens_that_fit, lambda m, h, b: math.sqrt(m / h), "number_bytes bytes"),
@@ -510,6 +557,7 @@ WRONG = [
     ),
     (check_largest_order, lambda *inputs: largest_order(*inputs, size=1), "four bytes"),
     (check_largest_order, lambda d, n, g: largest_order(d, 1, g), "many tokens"),
+    (check_largest_order, lambda d, n, g: largest_order(d, n, g * 1e9 / 2**30), "not 10^9"),
     (check_largest_order, lambda *inputs: 0, "not the largest"),
     (check_largest_order, lambda *inputs: 40, "needs more than there is"),
     (check_truncated_exp, lambda x, p: np.exp(x), "exp itself"),
@@ -609,6 +657,40 @@ def test_a_broken_answer_never_raises(check, answer, hint):
     result = check(answer)
     assert not result
     assert hint in result.hint
+
+
+WITH_ARRAYS = [
+    check_order_one_attention,
+    check_stable_weights,
+    check_window_attention,
+    check_keys_in_chunks,
+    check_truncated_exp,
+    check_chunked_outputs,
+]
+
+
+@pytest.mark.parametrize("check", WITH_ARRAYS)
+@pytest.mark.parametrize("form", [list, torch.tensor], ids=["list", "tensor"])
+def test_a_right_answer_may_be_a_list_or_a_tensor(check, form):
+    assert check(lambda *inputs: form(np.asarray(RIGHT[check](*inputs))))
+
+
+@pytest.mark.parametrize("check", WITH_ARRAYS)
+def test_a_tensor_that_records_gradients_is_an_answer_too(check):
+    def answer(*inputs):
+        return torch.tensor(np.asarray(RIGHT[check](*inputs)), requires_grad=True)
+
+    assert check(answer)
+
+
+@pytest.mark.parametrize("check", WITH_ARRAYS)
+def test_a_right_answer_in_32_bits_is_told_so(check):
+    hint = check(lambda *inputs: np.asarray(RIGHT[check](*inputs), dtype=np.float32)).hint
+    assert "64 bits" in hint
+
+
+def test_a_compensated_sum_may_be_a_torch_number():
+    assert check_compensated_sum(lambda x: torch.tensor(compensated_sum(x)))
 
 
 @pytest.mark.parametrize("check", [check_crossover, check_best_shift, check_weight_distance])

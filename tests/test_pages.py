@@ -6,10 +6,12 @@ from pathlib import Path
 
 import page_rules as rules
 import pytest
+from bs4 import BeautifulSoup
 
 from tools.build import INDEX
-from tools.maths import render
+from tools.maths import inline, render
 from tools.notebooks import BOOK, notebook_paths
+from tools.pages import repair
 from tools.repository import current_name
 
 PAGES = sorted((INDEX.parent / "book").glob("*.html"))
@@ -78,6 +80,24 @@ def test_rule_finds_planted_fault(tmp_path: Path, old: str, new: str, rule: rule
 
 def test_every_rule_has_a_planted_fault() -> None:
     assert {rule for _, _, rule in PLANTED} == set(rules.RULES)
+
+
+def test_a_short_formula_stays_whole_and_a_long_one_breaks_before_its_last_box() -> None:
+    short, long = (
+        BeautifulSoup(inline(render(latex, display=False)), "html.parser")
+        for latex in ("a + b", "a + b + c + d + e")
+    )
+    assert short.select_one(".math-whole > .math .katex-base")
+    assert not short.select(".math-long, .math-end")
+    assert [len(end.contents) for end in long.select(".math-long .katex-html > .math-end")] == [1]
+    assert long.select(".katex-base")[-1].parent == long.select_one(".math-end")
+
+
+def test_a_long_name_may_break_after_its_dots() -> None:
+    assert repair('<span class="pre">package.module.function_name</span>') == (
+        '<span class="pre">package.<wbr>module.<wbr>function_name</span>'
+    )
+    assert repair('<span class="pre">np.sum</span>') == '<span class="pre">np.sum</span>'
 
 
 def test_formula_that_cannot_be_set_is_an_error() -> None:

@@ -54,10 +54,30 @@ def _html(node: nodes.Node, *, display: bool) -> str:
         return f"<code>{escape(node.astext())}</code>"
 
 
+BOX = '<span class="katex-base">'
+"""KaTeX sets a formula as a row of such boxes; a line may break after each of them."""
+MOST_BOXES = 3
+"""A formula of more boxes may break inside; a shorter one stays whole."""
+
+
+def inline(html: str) -> str:
+    """Return an inline formula that keeps the comma or full stop after it on its own line.
+
+    No line breaks after a box that stands in a span with `white-space: nowrap`: the whole of a
+    short formula, the last box of a long one.
+    """
+    if html.count(BOX) <= MOST_BOXES:
+        whole = f'<span class="math notranslate nohighlight">{html}</span>'
+        return f'<span class="math-whole">{whole}</span>'
+    start, end = html.rindex(BOX), len(html) - len("</span></span>")
+    last = f'<span class="math-end">{html[start:end]}</span>'
+    parts = f"{html[:start]}{last}{html[end:]}"
+    return f'<span class="math math-long notranslate nohighlight">{parts}</span>'
+
+
 def visit_inline(translator: Any, node: nodes.math) -> None:
     """Write an inline formula."""
-    html = _html(node, display=False)
-    translator.body.append(f'<span class="math notranslate nohighlight">{html}</span>')
+    translator.body.append(inline(_html(node, display=False)))
     raise nodes.SkipNode
 
 

@@ -13,11 +13,14 @@ PROOF_ID = re.compile(
 )
 # The entries of a bibliography have a role of their own, deprecated and not for lists.
 CITATION_LIST = '<div role="list" class="citation-list">'
+# A long name in the text, such as package.module.function: on a phone it may break after a dot.
+NAME = re.compile(r'<span class="pre">([\w.]{20,})</span>')
 
 
 def repair(body: str) -> str:
-    """Return the body of a page without repeated ids and misplaced roles."""
+    """Return the body without repeated ids and misplaced roles, with long names that can break."""
     body = PROOF_ID.sub(r"\1>", body)
+    body = NAME.sub(lambda name: name[0].replace(".", ".<wbr>"), body)
     body = body.replace(CITATION_LIST, '<div class="citation-list">')
     return body.replace(' role="doc-biblioentry"', "")
 

@@ -13,6 +13,7 @@ from fastattn_lite.check.marking import (
     NotYetError,
     answer_of,
     array_of,
+    floats_of,
     judge,
     marks,
     number_of,
@@ -61,10 +62,13 @@ def _judge_large_scores(function: Function) -> None:
             [5000.0, 4999.0],
             [-5000.0, -5001.0],
         ],
+        "scores of 5,000 and of -5,000 in one row overflow: what makes every exponent at most 0?": [
+            [5000.0, -5000.0, 4999.0]
+        ],
     }
     for hint, rows in cases.items():
         scores = np.array(rows)
-        answer = np.asarray(answer_of(function, scores), dtype=np.float64)
+        answer = floats_of(answer_of(function, scores))
         if answer.shape != scores.shape or not np.allclose(answer, _weights(scores), atol=1e-12):
             raise NotYetError(hint)
 
@@ -104,7 +108,7 @@ def _judge_large_keys(function: Function) -> None:
     query, key, value = _tokens(5, 9)
     for order in (slice(None), slice(None, None, -1)):
         far = (1000 * np.sort(key, axis=0))[order]
-        answer = np.asarray(answer_of(function, query, far, value, 4), dtype=np.float64)
+        answer = floats_of(answer_of(function, query, far, value, 4))
         if not np.allclose(answer, softmax_attention(query, far, value), rtol=0, atol=1e-9):
             raise NotYetError(
                 "right for small scores, but large ones overflow. Keep the largest score seen so "
@@ -115,8 +119,17 @@ def _judge_large_keys(function: Function) -> None:
 def _chunk_mistakes(query: Floats, key: Floats, value: Floats, size: int) -> Mistakes:
     starts = range(0, len(key), size)
     outputs = [softmax_attention(query, key[c : c + size], value[c : c + size]) for c in starts]
+    scores = query @ key.T / math.sqrt(query.shape[1])
+    tops = [scores[:, c : c + size].max(axis=1, keepdims=True) for c in starts]
+    own = [np.exp(scores[:, c : c + size] - top) for c, top in zip(starts, tops, strict=True)]
+    mixed = np.concatenate(own, axis=1)
     whole = max(len(key) // size * size, 1)
     return [
+        (
+            mixed @ value / mixed.sum(axis=1, keepdims=True),
+            "every chunk is shifted by a largest score of its own, and shifts that differ do not "
+            "cancel: what must happen to the sums so far?",
+        ),
         (
             np.mean(outputs, axis=0),
             "you average the outputs of the chunks, but a chunk with large weights counts more: "
@@ -150,11 +163,11 @@ def check_window_attention(function: Function) -> str:
 
 
 def _windowed(
-    query: Floats, key: Floats, value: Floats, reach: int, *, back_only: bool = False
+    query: Floats, key: Floats, value: Floats, reach: int, *, back_only: bool = False, end: int = 1
 ) -> Floats:
     rows: list[Floats] = []
     for i in range(len(query)):
-        seen = slice(max(0, i - reach), i + 1 if back_only else i + reach + 1)
+        seen = slice(max(0, i - reach), i + 1 if back_only else max(i + reach + end, i + 1))
         rows.append(softmax_attention(query[i : i + 1], key[seen], value[seen])[0])
     return np.array(rows)
 
@@ -169,6 +182,14 @@ def _window_mistakes(query: Floats, key: Floats, value: Floats, reach: int) -> M
             "you divide by the sum over all keys; the weights of the window must sum to 1.",
         ),
         (_windowed(query, key, value, reach, back_only=True), "keys after the token count too."),
+        (
+            _windowed(query, key, value, reach, end=0),
+            "the key at distance `reach` after the token is missing: a slice leaves out its end.",
+        ),
+        (
+            _windowed(math.sqrt(query.shape[1]) * query, key, value, reach),
+            "the scale is missing: here it is 1/sqrt(d).",
+        ),
         (
             _windowed(query, key, value, max(0, reach - 1)),
             "the window is too narrow: the keys at distance `reach` belong to it.",
@@ -188,7 +209,12 @@ def check_tokens_that_fit(function: Function) -> str:
 
     One n x n matrix for every head. Exercise of chapter attention_as_a_kernel_sum.
     """
-    for memory, heads, number_bytes in [(80e9, 16, 2), (16e9, 12, 4), (1e6, 1, 8), (1e9, 1, 4)]:
+    for memory, heads, number_bytes in [
+        (80 * 10**9, 16, 2),
+        (16 * 10**9, 12, 4),
+        (10**6, 1, 8),
+        (10**9, 1, 4),
+    ]:
         answer = number_of(answer_of(function, memory, heads, number_bytes))
         exact = math.sqrt(memory / (heads * number_bytes))
         mistakes: Mistakes = [
@@ -204,7 +230,7 @@ def check_tokens_that_fit(function: Function) -> str:
             (math.floor(exact) + 1, "round down: with one token more it does not fit."),
         ]
         otherwise = (
-            f"for {memory:,.0f} bytes, {heads} heads and {number_bytes} bytes a number the "
+            f"for {memory:,} bytes, {heads} heads and {number_bytes} bytes a number the "
             "matrices do not just fill the memory."
         )
         judge(answer, math.floor(exact), mistakes, otherwise)

@@ -23,6 +23,8 @@ Inputs = ParamSpec("Inputs")
 
 AGREES = 1e-9
 """Largest difference, relative to the size of the answer, that counts as the same number."""
+SINGLE = 1e-5
+"""Within this the answer is right, but was computed with 32 bits or by an approximation."""
 
 
 @dataclass(frozen=True)
@@ -98,16 +100,25 @@ def answer_of(function: Any, *inputs: Any) -> Any:
     return answer
 
 
-def array_of(answer: Any, shape: tuple[int, ...]) -> Floats:
-    """Return the answer as finite numbers of that shape."""
+def floats_of(answer: Any) -> Floats:
+    """Return the answer as numbers, which may be infinite; a tensor loses its gradient."""
     try:
-        array = np.asarray(answer, dtype=np.float64)
+        return np.asarray(getattr(answer, "detach", lambda: answer)(), dtype=np.float64)
     except (TypeError, ValueError):
         raise NotYetError(f"expected numbers, got {kind_of(answer)}.") from None
+
+
+def array_of(answer: Any, shape: tuple[int, ...]) -> Floats:
+    """Return the answer as finite numbers of that shape."""
+    array = floats_of(answer)
     if array.shape != shape:
-        raise NotYetError(f"expected the shape {shape}, got {array.shape}.")
+        expected = f"the shape {shape}" if shape else "one number"
+        raise NotYetError(f"expected {expected}, got the shape {array.shape}.")
     if not np.all(np.isfinite(array)):
-        raise NotYetError("some of your numbers are infinite or not a number (nan).")
+        raise NotYetError(
+            "some of your numbers are infinite or not a number (nan): is something divided by 0, "
+            "does exp overflow, or is a slice empty?"
+        )
     return array
 
 
@@ -121,15 +132,21 @@ def kind_of(answer: Any) -> str:
     return "nothing" if answer is None else f"a value of type {type(answer).__name__}"
 
 
-def same(answer: Any, expected: Any, within: float = 0.0) -> bool:
+def same(answer: Any, expected: Any, within: float = 0.0, agrees: float = AGREES) -> bool:
     """Say whether all numbers agree to round-off, or to `within`."""
     expected = np.asarray(expected, dtype=np.float64)
-    allowed = within + AGREES * (1 + np.abs(expected))
+    allowed = within + agrees * (1 + np.abs(expected))
     return bool(np.all(np.abs(np.asarray(answer) - expected) <= allowed))
 
 
 def judge(
-    answer: Any, right: Any, mistakes: Mistakes, otherwise: str, *, within: float = 0.0
+    answer: Any,
+    right: Any,
+    mistakes: Mistakes,
+    otherwise: str,
+    *,
+    within: float = 0.0,
+    nearly: float = SINGLE,
 ) -> None:
     """Raise the hint of the first known mistake that gives this answer, unless it is right."""
     if same(answer, right, within):
@@ -137,6 +154,11 @@ def judge(
     for outcome, hint in mistakes:
         if same(answer, outcome, within):
             raise NotYetError(hint)
+    if same(answer, right, within, nearly):
+        raise NotYetError(
+            "nearly: the first digits are right, the last are not. Compute with 64 bits (float64) "
+            "from the first step to the last."
+        )
     raise NotYetError(otherwise)
 
 

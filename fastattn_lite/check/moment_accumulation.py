@@ -57,10 +57,18 @@ def _chunk_mistakes(query: Floats, key: Floats, value: Floats, size: int) -> Mis
         (kernel > 0, "these are the outputs without a causal mask: the future takes part."),
         (before | same_chunk, "within a chunk each token still sees the later ones."),
         (before & same_chunk, "only the chunk itself counts: the earlier chunks are missing."),
+        (
+            1.0 * before + same_chunk,
+            "the chunk counts twice: use the moments for it before you add it to them.",
+        ),
     ]
     causal = kernel * before
     return [
         *((_mean(kernel * mask, value), hint) for mask, hint in seen),
+        (
+            _mean(causal + (same_chunk & ~before), value),
+            "the mask must take the whole of 1 + s from later tokens, not s alone.",
+        ),
         (causal @ value, "each row is a sum, not yet a mean: where is the denominator?"),
     ]
 
@@ -80,7 +88,7 @@ def check_compensated_sum(function: Function) -> str:
     for numbers in (np.array([1, 2, 4], dtype=np.float32), random, large_first):
         answer = answer_of(function, numbers)
         found, exact = number_of(answer), float(np.sum(numbers, dtype=np.float64))
-        if getattr(answer, "dtype", None) != np.float32:
+        if str(getattr(answer, "dtype", "")).removeprefix("torch.") != "float32":
             raise NotYetError(
                 "your result is no float32 number: all arithmetic must stay in float32. Start "
                 "from np.float32(0)."
@@ -100,7 +108,8 @@ def check_compensated_sum(function: Function) -> str:
             f"the sum of {len(numbers):,} numbers is off by {abs(found - exact):.3g}, which is "
             "more than the last digit. Mind the sign of the correction."
         )
-        judge(found, exact, mistakes, otherwise, within=float(np.spacing(np.float32(exact))))
+        last_digit = float(np.spacing(np.float32(exact)))
+        judge(found, exact, mistakes, otherwise, within=last_digit, nearly=0.0)
     return "the round-off is that of the last digit, however many numbers you add."
 
 

@@ -52,6 +52,17 @@ UNDRAWN = """() => [...document.querySelectorAll("fastattn-figure")].filter((fig
     || [...figure.querySelectorAll(".fastattn-picture")].some((svg) =>
         !svg.querySelector(".fastattn-line, .fastattn-bar-mark, .fastattn-point"))
 ).map((figure) => figure.getAttribute("name"))"""
+LONELY = """() => [...document.querySelectorAll("article span.math")].filter((formula) => {
+    const text = (formula.closest(".math-whole") ?? formula).nextSibling;
+    if (text?.nodeType !== 3 || !/^[.,;:)?!]/.test(text.data)) return false;
+    if (!formula.checkVisibility()) return false;
+    const mark = document.createRange();
+    mark.setStart(text, 0);
+    mark.setEnd(text, 1);
+    const end = [...formula.querySelectorAll(".katex-base")].pop().getBoundingClientRect();
+    return mark.getBoundingClientRect().left < end.right - 8;
+}).map((formula) => formula.textContent)"""
+"""Formulas whose comma or full stop stands alone at the beginning of the next line."""
 SURFACES = """() => [...document.querySelectorAll(".fastattn")].map(
     (figure) => getComputedStyle(figure).backgroundColor)"""
 LIGHT, DARK = "rgb(255, 255, 255)", "rgb(22, 26, 32)"
@@ -86,6 +97,7 @@ def check(page: Page) -> None:
     assert width
     if page.evaluate("document.documentElement.scrollWidth") > width["width"]:
         raise AssertionError(f"wider than the window: {page.evaluate(WIDE)}")
+    assert page.evaluate(LONELY) == []
 
 
 @pytest.mark.parametrize("name", PAGES)

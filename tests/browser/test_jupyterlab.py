@@ -1,4 +1,7 @@
-"""A figure in JupyterLab with a kernel: the browser moves Python, and Python the browser."""
+"""Every figure in JupyterLab with a kernel: the browser moves Python, and Python the browser.
+
+One server and one page serve all figures: the tests write into the two cells of one notebook.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,23 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from browser.stage import OWN, Stage
-from fastattn_lite.figures import AttentionMatrix, TruncationError
+from fastattn_lite import figures
+from fastattn_lite.figures.parameters import SPECS
 from tools.notebooks import ROOT
 
 pytestmark = pytest.mark.browser
 
-CELLS = [
-    "from fastattn_lite.figures import TruncationError\nfigure = TruncationError()\nfigure",
-    "print('order is', figure.order)",
-    "figure.order = 5",
-    "figure.family = 'minimax'; figure.radius = 2.5",
-    "from fastattn_lite.figures import AttentionMatrix\nmatrix = AttentionMatrix()\nmatrix",
-    "matrix.look_at([[1, 0], [0, 2], [1, 1]], [[1, 0], [0, 1], [-1, 1]], ['x', 'y', 'z'])",
-]
+SPECIFICATIONS: dict[str, dict[str, Any]] = json.loads(SPECS.read_text(encoding="utf-8"))
+LIVE = [name for name, parameters in SPECIFICATIONS.items() if parameters]
+CELLS = ["import fastattn_lite.figures as figures", ""]
+WORK, FIGURE = range(len(CELLS))
 SETTINGS = {
     "ServerApp": {
         "ip": "127.0.0.1",
@@ -42,19 +43,20 @@ SETTINGS = {
 }
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start JupyterLab in an empty home, with nothing to fetch; yield the notebook's address."""
-    work = tmp_path / "work"
+    home = tmp_path_factory.mktemp("lab")
+    work = home / "work"
     work.mkdir()
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     nbformat.write(notebook, work / "figure.ipynb")
-    settings = tmp_path / "settings.json"
+    settings = home / "settings.json"
     settings.write_text(json.dumps(SETTINGS), encoding="utf-8")
     places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
-    own = {name: str(tmp_path / name.lower()) for name in places}
-    log = tmp_path / "log.txt"
+    own = {name: str(home / name.lower()) for name in places}
+    log = home / "log.txt"
     command = [sys.executable, "-m", "jupyterlab", f"--config={settings}", "--allow-root"]
     with log.open("w", encoding="utf-8") as stream:
         server = subprocess.Popen(
@@ -83,59 +85,141 @@ def address(server: subprocess.Popen[bytes], log: Path) -> str:
     raise AssertionError(said)
 
 
-def run_cell(page: Page, place: int) -> None:
-    page.locator(".jp-CodeCell").nth(place).locator(".cm-content").click()
-    page.keyboard.press("Control+Enter")
-
-
-def open_notebook(lab: str, stage: Stage) -> Page:
-    """Open the notebook and wait until its kernel does."""
+@pytest.fixture(scope="module")
+def notebook(
+    browser: Browser, lab: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Page]:
+    """Open the notebook, with its kernel ready; nothing may fail until the last test is done."""
+    stage = Stage(browser, tmp_path_factory.mktemp("page"))
     host = lab.partition("doc/")[0]
     page = stage.open(lab, width=1200, own=(*OWN, host, host.replace("http", "ws")))
     expect(page.locator(".jp-CodeCell")).to_have_count(len(CELLS), timeout=30_000)
-    expect(page.locator("[data-status=idle]").first).to_be_attached(timeout=30_000)
-    return page
+    expect(page.get_by_role("button", name="| Idle")).to_be_visible(timeout=30_000)
+    run(page, WORK, CELLS[WORK])
+    yield page
+    stage.close()
+    assert stage.problems == []
 
 
-def test_figure_is_live_both_ways(lab: str, stage: Stage) -> None:
-    page = open_notebook(lab, stage)
-    cells = page.locator(".jp-CodeCell")
-    run_cell(page, 0)
+def run(page: Page, place: int, source: str) -> None:
+    """Put the source into that cell and run it to its end."""
+    cell = page.locator(".jp-CodeCell").nth(place)
+    prompt, editor = cell.locator(".jp-InputPrompt"), cell.locator(".cm-content")
+    before = prompt.inner_text()
+    editor.click()
+    expect(editor).to_be_focused()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(source)
+    page.keyboard.press("Control+Enter")
+    expect(prompt).to_have_text(re.compile(rf"^(?!{re.escape(before)})\[\d+\]:$"), timeout=30_000)
+
+
+def show(page: Page, figure: figures.Figure, sentence: str = "") -> Locator:
+    """Make that figure in the notebook; return it when it is drawn and says its sentence."""
+    run(page, FIGURE, f"figure = figures.{figure!r}\nfigure")
     live = page.locator(".jp-OutputArea-output .fastattn")
-    live.wait_for(timeout=30_000)
-    assert page.locator("fastattn-figure").count() == 0, "the live widget, not the HTML part"
-    figure = TruncationError()
-    expect(live.locator(".fastattn-sentence")).to_have_text(figure.summary())
+    expect(live).to_have_attribute("data-figure", type(figure).__name__, timeout=30_000)
+    expect(live.locator(".fastattn-sentence")).to_have_text(sentence or figure.summary())
+    return live
 
-    slider = live.get_by_role("slider", name="Order p")
-    slider.press("ArrowRight")
-    run_cell(page, 1)
-    expect(cells.nth(1).locator(".jp-OutputArea-output")).to_have_text("order is 3")
 
-    for place, changes in ((2, {"order": 5}), (3, {"family": "minimax", "radius": 2.5})):
-        run_cell(page, place)
-        for name, value in changes.items():
-            setattr(figure, name, value)
-        figure.order = 5
+def values(spec: dict[str, Any]) -> tuple[Any, Any]:
+    """Return two values of a parameter, one step and two steps from its default."""
+    if spec["kind"] in ("boolean", "choice"):
+        options = spec.get("options", [False, True])
+        place = options.index(spec["default"])
+        return options[(place + 1) % len(options)], options[(place + 2) % len(options)]
+    count = round((spec["max"] - spec["min"]) / spec.get("step", 1))
+    even = [round(spec["min"] + i * spec.get("step", 1), 9) for i in range(count + 1)]
+    grid = spec.get("grid", even)
+    place = grid.index(spec["default"])
+    way = 1 if place + 2 < len(grid) else -1
+    return grid[place + way], grid[place + 2 * way]
+
+
+def move(control: Locator, spec: dict[str, Any], value: Any) -> None:
+    """Move a control of the figure to that value, one step away, as a reader does."""
+    if spec["kind"] == "boolean":
+        control.locator("input").click()
+    elif spec["kind"] == "choice":
+        control.locator(f'input[value="{value}"]').click()
+    else:
+        control.get_by_role("slider").press(
+            "ArrowRight" if value > spec["default"] else "ArrowLeft"
+        )
+
+
+def expect_shown(control: Locator, spec: dict[str, Any], value: Any) -> None:
+    """Wait until the control shows that value."""
+    if spec["kind"] == "boolean":
+        expect(control.locator("input")).to_be_checked(checked=value)
+    elif spec["kind"] == "choice":
+        expect(control.locator(f'input[value="{value}"]')).to_be_checked()
+    else:
+        shown = re.compile(rf"^({value:g}|{value:,})(?![\d.,])")
+        expect(control.get_by_role("slider")).to_have_attribute("aria-valuetext", shown)
+
+
+def expect_printed(page: Page, text: str) -> None:
+    output = page.locator(".jp-CodeCell").nth(WORK).locator(".jp-OutputArea-output")
+    expect(output).to_have_text(text)
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_figure_is_live_both_ways(notebook: Page, name: str) -> None:
+    figure, specs = getattr(figures, name)(), SPECIFICATIONS[name]
+    live = show(notebook, figure)
+    assert notebook.locator("fastattn-figure").count() == 0, "the live widget, not the HTML part"
+    controls = {key: live.locator(f'[data-parameter="{key}"]') for key in specs}
+
+    for key, spec in specs.items():
+        moved = values(spec)[0]
+        move(controls[key], spec, moved)
+        setattr(figure, key, moved)
         expect(live.locator(".fastattn-sentence")).to_have_text(figure.summary())
-    expect(slider).to_have_attribute("aria-valuetext", "5")
+    run(notebook, WORK, "print(figure)")
+    expect_printed(notebook, repr(figure))
 
-    slider.focus()
-    for key in ("a", "b", "ArrowLeft", "ArrowDown", "x"):
-        page.keyboard.press(key)
-    expect(slider).to_have_attribute("aria-valuetext", "3")
-    assert cells.count() == len(CELLS), "JupyterLab took the keys for its shortcuts"
-    assert slider.evaluate("node => node === document.activeElement")
+    for key, spec in specs.items():
+        told = values(spec)[1]
+        run(notebook, WORK, f"figure.{key} = {told!r}")
+        setattr(figure, key, told)
+        expect_shown(controls[key], spec, told)
+        expect(live.locator(".fastattn-sentence")).to_have_text(figure.summary())
 
 
-def test_a_reader_hands_over_tokens(lab: str, stage: Stage) -> None:
-    page = open_notebook(lab, stage)
-    run_cell(page, 4)
-    live = page.locator(".jp-OutputArea-output .fastattn")
-    live.wait_for(timeout=30_000)
-    figure = AttentionMatrix()
-    expect(live.locator(".fastattn-sentence")).to_have_text(figure.summary())
-    run_cell(page, 5)
-    figure.look_at([[1, 0], [0, 2], [1, 1]], [[1, 0], [0, 1], [-1, 1]], ["x", "y", "z"])
+def test_figure_on_data_of_the_reader_is_live(notebook: Page) -> None:
+    figure = figures.ErrorVersusOrder()
+    live = show(notebook, figure)
+    rows = "[[0.1, 0.2], [0.3, -0.4], [-0.5, 0.6]]"
+    run(notebook, WORK, f"figure.data = {{name: {rows} for name in ('query', 'key', 'value')}}")
+    expect(live.locator(".fastattn-readouts")).to_contain_text("your own: n = 3, d = 2")
+
+
+def test_a_reader_hands_over_tokens(notebook: Page) -> None:
+    figure = figures.AttentionMatrix()
+    live = show(notebook, figure)
+    tokens = ([[1, 0], [0, 2], [1, 1]], [[1, 0], [0, 1], [-1, 1]], ["x", "y", "z"])
+    run(notebook, WORK, "figure.look_at({!r}, {!r}, {!r})".format(*tokens))
+    figure.look_at(*tokens)
     expect(live.locator(".fastattn-sentence")).to_have_text(figure.summary())
     expect(live.get_by_role("slider", name="Row")).to_have_attribute("max", "2")
+
+
+def test_quiz_marks_answers_beside_a_kernel(notebook: Page) -> None:
+    live = show(notebook, figures.Quiz("intro"), "Score: 0 of 4 right.")
+    live.get_by_role("radio").first.check()
+    live.get_by_role("button", name="Check").first.click()
+    expect(live).to_contain_text("Not yet.")
+
+
+def test_keys_stay_in_the_figure(notebook: Page) -> None:
+    live = show(notebook, figures.TruncationError(order=5))
+    slider = live.get_by_role("slider", name="Order p")
+    slider.focus()
+    for key in ("a", "b", "ArrowLeft", "ArrowDown", "x"):
+        notebook.keyboard.press(key)
+    expect(slider).to_have_attribute("aria-valuetext", "3")
+    cells = notebook.locator(".jp-CodeCell")
+    assert cells.count() == len(CELLS), "JupyterLab took the keys for its shortcuts"
+    assert slider.evaluate("node => node === document.activeElement")

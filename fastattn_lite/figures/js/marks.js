@@ -38,12 +38,12 @@ const SHAPES = {
   cross: "M-5 -3L-3 -5L0 -2L3 -5L5 -3L2 0L5 3L3 5L0 2L-3 5L-5 3L-2 0Z",
 };
 
-function points({ points: places, series, shape }, { x, y }) {
+function points({ points: places, series, shape, size = 1 }, { x, y }) {
   const path = SHAPES[shape ?? palette.lines[series]?.marker ?? "circle"];
   return places
     .filter(([px, py]) => Number.isFinite(px) && Number.isFinite(py))
     .map(([px, py]) => svg("path", {
-      d: path, class: `fastattn-point fastattn-${series}`, transform: `translate(${pixel(x(px))} ${pixel(y(py))})`,
+      d: path, class: `fastattn-point fastattn-${series}`, transform: `translate(${pixel(x(px))} ${pixel(y(py))}) scale(${size})`,
     }));
 }
 
@@ -123,27 +123,45 @@ export function labelOf(mark, { x, y, box }) {
   const visible = (mark.points ?? []).filter(([px, py]) => Number.isFinite(py)
     && x(px) >= box.left && x(px) <= box.right && y(py) >= box.top && y(py) <= box.bottom);
   if (!visible.length) return undefined;
-  const [px, py] = visible[visible.length - 1];
-  return { px: x(px) - 4, py: y(py) - 9, label, mark, anchor: "end" };
+  const path = visible.map(([px, py]) => [x(px), y(py)]);
+  const [px, py] = path[path.length - 1];
+  return { px: px - 4, py: py - 9, label, mark, anchor: "end", path };
+}
+
+/** How far left the rising end of a curve reaches at the height of a label. */
+function endOf(path, py) {
+  let place = path.length - 1;
+  while (place > 0 && path[place][1] <= py + 6 && path[place - 1][1] >= path[place][1]) place -= 1;
+  return path[place][0];
+}
+
+/** The left edge of a label; one that stands below its place keeps left of the curves that rise past it. */
+function leftOf({ px, py, path, anchor, mark }, placed, width, labels, box) {
+  const shift = { start: 0, middle: width / 2, end: width }[anchor];
+  if (mark.kind === "text") return px - shift;
+  const right = path && placed > py + 1
+    ? Math.min(px, ...labels.filter((other) => other.path).map((other) => endOf(other.path, placed) - 6))
+    : px;
+  return Math.max(box.left, Math.min(box.right - width, right - shift));
 }
 
 /** Text nodes for the labels, moved apart where they would cover each other. */
 export function labelNodes(labels, box) {
   const placed = [];
-  for (const label of labels.filter(Boolean).sort((a, b) => a.py - b.py)) {
+  const shown = labels.filter(Boolean);
+  for (const label of [...shown].sort((a, b) => a.py - b.py)) {
     const width = label.label.length * CHARACTER_WIDTH;
-    const shift = { start: 0, middle: width / 2, end: width }[label.anchor];
-    const isFree = label.mark.kind === "text";
-    const left = isFree ? label.px - shift : Math.max(box.left, Math.min(box.right - width, label.px - shift));
     let py = Math.max(box.top + 12, Math.min(box.bottom - 5, label.py));
+    let left = leftOf(label, py, width, shown, box);
     for (const other of placed) {
       const isBeside = left > other.left + other.width || other.left > left + width;
       if (!isBeside && Math.abs(py - other.py) < LABEL_HEIGHT) py = other.py + LABEL_HEIGHT;
     }
+    left = leftOf(label, py, width, shown, box);
     placed.push({ left, width, py });
-    label.place = { x: pixel(left + shift), y: pixel(py) };
+    label.place = { x: pixel(left + { start: 0, middle: width / 2, end: width }[label.anchor]), y: pixel(py) };
   }
-  return labels.filter(Boolean).map(({ label, mark, anchor, place }) => svg("text", {
+  return shown.map(({ label, mark, anchor, place }) => svg("text", {
     ...place, "text-anchor": anchor, class: `fastattn-label fastattn-${mark.series ?? mark.tone ?? "quiet"}`,
   }, [label]));
 }

@@ -11,8 +11,9 @@ import { remembered } from "../remembered.js";
 const HIGHEST = 10;
 const NAMES = Object.keys(FAMILIES);
 const [TOP, BOTTOM] = [10, 1e-16];
-/** Where the marks of the three families stand beside their order, so that none hides another. */
-const ASIDE = [-0.17, 0, 0.17];
+/** How far the marks of the first and the last family stand beside their order, and their size: none hides another. */
+const WIDE = { aside: 0.17, size: 1 };
+const NARROW = { upTo: 480, aside: 0.27, size: 0.7 };
 /** The order whose numbers the sentence names. */
 const NAMED = 2;
 
@@ -52,11 +53,12 @@ function lowest({ errors, bounds }) {
   return 10 ** (4 * Math.floor((Math.log10(Math.min(0.1, ...shown)) - 0.3) / 4));
 }
 
-function picture(frame, found) {
+function picture(frame, found, width) {
+  const { aside, size } = width > 0 && width <= NARROW.upTo ? NARROW : WIDE;
   const bottom = lowest(found);
-  const placed = (values, aside = 0) => values.map((y, order) => [order + aside, Math.min(TOP, Math.max(bottom, y))]);
+  const placed = (values, beside = 0) => values.map((y, order) => [order + beside, Math.min(TOP, Math.max(bottom, y))]);
   const lines = NAMES.map((name, i) => ({ kind: "line", series: name, points: placed(found.bounds[i]) }));
-  const measured = NAMES.map((name, i) => ({ kind: "points", series: name, points: placed(found.errors[i], ASIDE[i]) }));
+  const measured = NAMES.map((name, i) => ({ kind: "points", series: name, size, points: placed(found.errors[i], (i - 1) * aside) }));
   return {
     x: { min: -0.4, max: HIGHEST + 0.4, label: frame.say("axis_order") },
     y: { min: bottom, max: TOP, scale: "log", label: frame.say("axis_error") },
@@ -140,7 +142,7 @@ export default defineFigure("ErrorVersusOrder", (frame) => {
   return {
     draw(state) {
       const found = find(state);
-      plot.draw(picture(frame, found));
+      plot.draw(picture(frame, found, plot.node.clientWidth));
       plot.node.classList.toggle("fastattn-no-promise", !found.isInside);
       table.show(found);
       showWords(frame, note, readouts, found, state);
