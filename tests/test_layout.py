@@ -48,6 +48,7 @@ SIGNATURES = {
     "Expansion.max_error": "self",
     "Expansion.oscillation": "self",
     "Expansion.output_error_bound": "self",
+    "Expansion.gradient_bound": "self",
 }
 TAKE_ARRAYS = (
     "fast_attention",

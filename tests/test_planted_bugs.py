@@ -44,6 +44,8 @@ CHUNKS = "test_moments.py::test_chunks_and_updates_give_the_same"
 REFUSED = "test_normalization.py::test_a_statistic_over_all_tokens_is_refused_where_it_would_leak"
 BAD_MOMENTS = "test_moments.py::test_bad_input_names_the_argument"
 
+AUTOGRAD = "test_autograd.py::test_gradients_are_those_of_the_direct_sum"
+
 BUGS = [
     # Step 1: the polynomial and its bounds.
     Bug(
@@ -330,6 +332,79 @@ BUGS = [
         "k=block.start",
         "k=block.start + 1",
         "test_normalization.py::test_check_scores_looks_at_no_later_token",
+    ),
+    # The backward pass.
+    Bug(
+        "gradient of the query without its share of the scale",
+        "autograd.py",
+        "_write(gradient, span, found, split_scale(problem.scale)[0])",
+        "_write(gradient, span, found, 1.0)",
+        AUTOGRAD,
+    ),
+    Bug(
+        "own query left out of the suffix sum",
+        "autograd.py",
+        "            for_key.append(_own_slopes(problem, span, partners).mT @ queries)",
+        "            for_key.append(_own_slopes(problem, span, partners).tril(-1).mT @ queries)",
+        AUTOGRAD,
+    ),
+    Bug(
+        "suffix sum that holds its own chunk twice",
+        "autograd.py",
+        "        weighted = moments.weighted(expansion)\n        for_key",
+        "        if problem.is_causal:\n"
+        "            moments = _with(moments, problem.queries(span), cotangents(span))\n"
+        "        weighted = moments.weighted(expansion)\n        for_key",
+        AUTOGRAD,
+    ),
+    Bug(
+        "upstream gradient not divided by G",
+        "autograd.py",
+        "dim=-1) / normalizer[..., span, None]",
+        "dim=-1)",
+        AUTOGRAD,
+    ),
+    Bug(
+        "output does not move with the denominator",
+        "autograd.py",
+        "torch.cat([rows, -inner], dim=-1)",
+        "torch.cat([rows, 0 * inner], dim=-1)",
+        AUTOGRAD,
+    ),
+    Bug(
+        "power not brought down: the lower monomial gets no slope",
+        "autograd.py",
+        "of_lower.addcmul_(part, x_i)",
+        "of_lower.addcmul_(part, 0 * x_i)",
+        "test_autograd.py::test_pull_back_is_the_gradient_of_the_weighted_features",
+    ),
+    Bug(
+        "f in place of its derivative within a chunk",
+        "autograd.py",
+        "problem.expansion.derivative()(",
+        "problem.expansion(",
+        AUTOGRAD,
+    ),
+    Bug(
+        "moments rounded under autocast",
+        "_arrays.py",
+        "torch.autocast(x.device.type, enabled=False)",
+        "nullcontext()",
+        "test_autograd.py::test_autocast_rounds_no_moments",
+    ),
+    Bug(
+        "features kept for the backward pass",
+        "attention.py",
+        "return not carries_state and records_gradients(*tokens)",
+        "return False",
+        "test_autograd.py::test_only_inputs_outputs_and_normalisers_are_saved",
+    ),
+    Bug(
+        "bound without the quarter",
+        "expansion.py",
+        "self(scores)))) / 4",
+        "self(scores))))",
+        "test_gradient_bound.py::test_the_bound_is_reached_by_two_equal_weights",
     ),
     # Counts.
     Bug(

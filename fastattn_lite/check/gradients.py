@@ -90,7 +90,10 @@ def check_saving(function: Function) -> str:
     The dimension of the values is that of the keys. Exercise of chapter gradients.
     """
     for dim, order in [(64, 2), (32, 2), (8, 3), (16, 1)]:
-        answer, features = number_of(answer_of(function, dim, order)), number_of_features(dim, order)
+        answer, features = (
+            number_of(answer_of(function, dim, order)),
+            number_of_features(dim, order),
+        )
         exact = 2 * features / (4 * dim + 1)
         mistakes: Mistakes = [
             (features / (4 * dim + 1), "queries and keys both have features."),
