@@ -77,7 +77,7 @@ def test_a_root_and_a_denominator_of_zero():
     assert math.isnan(slope_of_weight(1, -2.0, 2).slope)
     assert slope_of_weight(0, 3.0, 2).slope == 0
     assert "promises nothing" in GradientBound(order=1, score=-2.0, tokens=2).summary()
-    assert "the bound holds" in GradientBound(order=2, score=-4.0).summary()
+    assert "It holds" in GradientBound(order=2, score=-4.0).summary()
 
 
 @pytest.mark.parametrize("figure", [GradientBound(), GradientBound(order=1, score=-1, tokens=2)])
