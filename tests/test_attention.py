@@ -227,11 +227,13 @@ def test_threads_do_not_disturb_one_another():
             assert np.array_equal(result, expected[order])
 
 
+@pytest.mark.parametrize("backend", ["array", "autograd"])
 @pytest.mark.parametrize("is_causal", [False, True])
-def test_torch_gradients_are_those_of_the_direct_sum(is_causal):
+def test_torch_gradients_are_those_of_the_direct_sum(is_causal, backend):
     fast = [torch.from_numpy(x).requires_grad_() for x in draw(lead=(2,))]
     direct = [x.detach().clone().requires_grad_() for x in fast]
-    fast_attention(*fast, is_causal=is_causal, chunk_size=4).square().sum().backward()
+    options = {"is_causal": is_causal, "chunk_size": 4, "backend": backend}
+    fast_attention(*fast, **options).square().sum().backward()
     result = kernel_attention(*direct, expansion=taylor(2), is_causal=is_causal)
     result.square().sum().backward()
     for left, right in zip(fast, direct, strict=True):
@@ -287,13 +289,14 @@ def test_gradients_pass_through_a_stream():
 
 @pytest.mark.parametrize("is_causal", [False, True])
 @pytest.mark.parametrize("watched", [0, 1, 2])
-def test_gradients_of_one_input_alone(watched, is_causal, monkeypatch):
+@pytest.mark.parametrize("backend", ["array", "autograd"])
+def test_gradients_of_one_input_alone(watched, is_causal, backend, monkeypatch):
     monkeypatch.setattr("fastattn_lite.factorization.BLOCK_NUMBERS", 40)  # several parts
     fast = [torch.from_numpy(x) for x in draw(dim=6)]
     direct = [x.clone() for x in fast]
     for inputs in (fast, direct):
         inputs[watched].requires_grad_()
-    fast_attention(*fast, is_causal=is_causal).square().sum().backward()
+    fast_attention(*fast, is_causal=is_causal, backend=backend).square().sum().backward()
     result = kernel_attention(*direct, expansion=taylor(2), is_causal=is_causal)
     result.square().sum().backward()
     assert worst(fast[watched].grad, direct[watched].grad) < 1e-12

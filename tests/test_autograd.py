@@ -62,6 +62,8 @@ def test_gradcheck(family, order, is_causal):
     )
 
 
+@pytest.mark.equation("eq-score-slope", "eq-loss-slope", "eq-query-moments")
+@pytest.mark.equation("eq-value-gradient", "eq-two-scans")
 @pytest.mark.parametrize("is_causal", [False, True])
 @pytest.mark.parametrize("order", range(7))
 @pytest.mark.parametrize("family", ["taylor", "minimax"])
@@ -176,6 +178,7 @@ def test_only_inputs_outputs_and_normalisers_are_saved(is_causal):
     ]
 
 
+@pytest.mark.equation("eq-token-gradient")
 def test_pull_back_is_the_gradient_of_the_weighted_features():
     x, _, partners = tensors(dim=4, value_dim=3, lead=(2,))
     moments = Moments.accumulate(x.detach(), partners.detach(), order=4)

@@ -42,10 +42,13 @@ from fastattn_lite.check import (
     check_order_one_attention,
     check_rescaled,
     check_rows_of_matrix,
+    check_saving,
+    check_score_gradient,
     check_sharpest_weight,
     check_stable_weights,
     check_tokens_that_fit,
     check_truncated_exp,
+    check_value_gradient,
     check_weight_distance,
     check_window_attention,
     show_source,
@@ -94,6 +97,28 @@ def largest_order(dim, tokens, gibibytes, count=number_of_features, size=4):
     while size * tokens * count(dim, order + 1) <= gibibytes * 2**30:
         order += 1
     return order
+
+
+def score_gradient(scores, value, upstream, slope=lambda s: 1 + s, divides=True, moves=True):
+    kernel = 1 + scores + scores**2 / 2
+    normalizer = kernel.sum(axis=1, keepdims=True)
+    inner = np.sum(upstream * (kernel @ value / normalizer), axis=1, keepdims=True)
+    toward = upstream @ value.T - (inner if moves else 0)
+    return slope(scores) * toward / (normalizer if divides else 1)
+
+
+def value_gradient(query, key, upstream):
+    rows = upstream / (len(key) + query @ key.sum(axis=0))[:, None]
+    return rows.sum(axis=0) + key @ (query.T @ rows)
+
+
+def direct_value_gradient(query, key, upstream):
+    kernel = 1 + query @ key.T
+    return kernel.T @ (upstream / kernel.sum(axis=1, keepdims=True))
+
+
+def saving(dim, order):
+    return 2 * math.comb(dim + order, order) / (4 * dim + 1)
 
 
 def truncated_exp(x, order):
@@ -307,6 +332,9 @@ RIGHT = {
     check_monomials: monomials,
     check_rescaled: rescaled,
     check_largest_order: largest_order,
+    check_score_gradient: score_gradient,
+    check_value_gradient: value_gradient,
+    check_saving: saving,
     check_truncated_exp: truncated_exp,
     check_weight_distance: weight_distance,
     check_best_shift: best_shift,
@@ -560,6 +588,39 @@ WRONG = [
     (check_largest_order, lambda d, n, g: largest_order(d, n, g * 1e9 / 2**30), "not 10^9"),
     (check_largest_order, lambda *inputs: 0, "not the largest"),
     (check_largest_order, lambda *inputs: 40, "needs more than there is"),
+    (check_score_gradient, lambda *x: score_gradient(*x, moves=False), "where is o_i"),
+    (check_score_gradient, lambda *x: score_gradient(*x, divides=False), "G_i is missing"),
+    (
+        check_score_gradient,
+        lambda *x: score_gradient(*x, slope=lambda s: 1 + s + s**2 / 2),
+        "its derivative belongs",
+    ),
+    (check_score_gradient, lambda *x: -score_gradient(*x), "sign is wrong"),
+    (check_score_gradient, lambda s, v, g: s, "difference quotient"),
+    (check_value_gradient, lambda q, k, g: (1 + k @ q.T) @ g, "denominators are missing"),
+    (check_value_gradient, lambda q, k, g: value_gradient(q, k, g) - g.mean(), "Value j collects"),
+    (
+        check_value_gradient,
+        lambda q, k, g: (1 + q @ k.T) @ (g / (1 + q @ k.T).sum(1, keepdims=True)),
+        "wrong way round",
+    ),
+    (
+        check_value_gradient,
+        lambda q, k, g: (k @ q.T) @ (g / (1 + q @ k.T).sum(1, keepdims=True)),
+        "feature 1",
+    ),
+    (
+        check_value_gradient,
+        lambda q, k, g: (1 + k @ q.T) @ g / (1 + k @ q.T).sum(1, keepdims=True),
+        "its own denominator",
+    ),
+    (check_value_gradient, direct_value_gradient, "n x n"),
+    (check_saving, lambda d, p: saving(d, p) / 2, "both have features"),
+    (check_saving, lambda d, p: saving(d, p) * (4 * d + 1) / (4 * d), "one a token"),
+    (check_saving, lambda d, p: saving(d, p) * (4 * d + 1) / (3 * d), "outputs and the denomin"),
+    (check_saving, lambda d, p: saving(d, p) * (4 * d + 1) / (3 * d + 1), "outputs are kept"),
+    (check_saving, lambda d, p: 1 / saving(d, p), "other way round"),
+    (check_saving, lambda d, p: d, "Count the numbers"),
     (check_truncated_exp, lambda x, p: np.exp(x), "exp itself"),
     (check_truncated_exp, lambda x, p: truncated_exp(x, p - 1), "early"),
     (check_truncated_exp, lambda x, p: truncated_exp(x, p + 1), "too far"),

@@ -203,3 +203,11 @@ def test_the_order_is_the_one_asked_for_even_where_terms_vanish(make, radius):
 def test_bad_input_names_the_argument(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_gradient_bound_of_known_cases():
+    assert taylor(2, radius=1.0).gradient_bound() == pytest.approx(0.25, abs=1e-12)
+    assert taylor(1, radius=0.9).gradient_bound() == pytest.approx(2.5, rel=1e-12)
+    assert Expansion((1.0,)).gradient_bound() == 0
+    assert Expansion((-1.0,)).gradient_bound() == math.inf
+    assert taylor(1, radius=1.0).gradient_bound() == math.inf

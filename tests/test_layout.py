@@ -65,6 +65,7 @@ SIGNATURES = {
     "Expansion.max_error": "self",
     "Expansion.oscillation": "self",
     "Expansion.output_error_bound": "self",
+    "Expansion.gradient_bound": "self",
 }
 TAKE_ARRAYS = (
     "fast_attention",

@@ -50,6 +50,7 @@ from fastattn_lite.complexity import (
 from fastattn_lite.figures import AttentionMatrix, MonomialBasis
 from fastattn_lite.figures.attention_matrix import matrices
 from fastattn_lite.figures.far_field import far_field
+from fastattn_lite.figures.gradient_bound import slope_of_weight
 from fastattn_lite.figures.kernel_sum import one_query
 from fastattn_lite.figures.measured import ORDERS as COMPARED
 from fastattn_lite.figures.measured import leak, measure, random_tokens
@@ -359,6 +360,19 @@ def test_singular_values_and_rank(page: Page, tmp_path: Path, seed: int) -> None
         exact = np.linalg.svd(matrix, compute_uv=False)
         np.testing.assert_allclose(sizes, exact, rtol=1e-12, atol=1e-14 * (1 + exact[0]))
         assert rank == np.linalg.matrix_rank(matrix)
+
+
+def test_slope_of_a_weight(page: Page, tmp_path: Path) -> None:
+    vectors = list(itertools.product((None, *range(7)), (-4, -2.9, -2, -1, -0.3, 0, 4), (2, 8, 64)))
+    script = """(maths, vectors) => vectors.map(([p, s, n]) => {
+        const found = maths.slopeOfWeight(p, s, n);
+        return [found.total, found.weight, found.slope, found.bound].map(String);
+    })"""
+    for vector, there in zip(vectors, ask(page, tmp_path, script, vectors), strict=True):
+        here = slope_of_weight(*vector)
+        expected = [here.total, here.weight, here.slope, here.bound]
+        found = [float(x.replace("Infinity", "inf")) for x in there]
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize(("order", "seed"), [(0, 0), (1, 5), (2, 1), (3, 2), (6, 99)])

@@ -43,10 +43,8 @@ def slope_of_weight(order: int | None, score: float, tokens: int) -> Slope:
     change = kernel if expansion is None else float(expansion.derivative()(score))
     others = tokens - 1  # f(0) is 1 in both cases
     total = kernel + others
-    if change == 0:
-        bound = 0.0
-    else:
-        bound = abs(change / kernel) / 4 if kernel else math.inf
+    steepness = abs(change / kernel) if kernel else math.inf
+    bound = steepness / 4 if change else 0.0
     if total == 0:
         return Slope(total, math.nan, math.nan, bound)
     return Slope(total, kernel / total, change * others / total**2, bound)
@@ -98,8 +96,7 @@ class GradientBound(Figure):
         label = say(NAME, "fast_line", order=self.order)
         axes.plot(scores, slopes, label=label, **line_style("taylor"))
         for slope, series in zip(self.slopes(), ("exact", "taylor"), strict=True):
-            place = {"color": color(series), "marker": marker(series)}
-            axes.plot([self.score], [slope.slope], **place)
+            axes.plot([self.score], [slope.slope], color=color(series), marker=marker(series))
         axes.set(xlim=(-REACH, REACH), ylim=(-HEIGHT, HEIGHT))
         axes.set(xlabel=say(NAME, "axis_x"), ylabel=say(NAME, "axis_y"))
         axes.legend(loc="upper left")
