@@ -1,7 +1,9 @@
 """Interactive figures: live in JupyterLab and Colab, alive on the built page without a kernel."""
 
 from fastattn_lite.figures.base import Figure
+from fastattn_lite.figures.browser_race import BrowserRace
 from fastattn_lite.figures.causal_leak import CausalLeak
+from fastattn_lite.figures.complexity_scaling import ComplexityScaling
 from fastattn_lite.figures.cost_race import CostRace
 from fastattn_lite.figures.error_versus_order import ErrorVersusOrder
 from fastattn_lite.figures.kernel_sum import KernelSum
@@ -12,7 +14,9 @@ from fastattn_lite.figures.style import plot_style
 from fastattn_lite.figures.truncation_error import TruncationError
 
 __all__ = [
+    "BrowserRace",
     "CausalLeak",
+    "ComplexityScaling",
     "CostRace",
     "ErrorVersusOrder",
     "Figure",

@@ -1,6 +1,8 @@
 // The script of the built pages: every figure, and the host that needs no kernel.
 import { host } from "./host.js";
+import BrowserRace from "./figures/BrowserRace.js";
 import CausalLeak from "./figures/CausalLeak.js";
+import ComplexityScaling from "./figures/ComplexityScaling.js";
 import CostRace from "./figures/CostRace.js";
 import ErrorVersusOrder from "./figures/ErrorVersusOrder.js";
 import KernelSum from "./figures/KernelSum.js";
@@ -9,4 +11,7 @@ import MonomialBasis from "./figures/MonomialBasis.js";
 import Quiz from "./figures/Quiz.js";
 import TruncationError from "./figures/TruncationError.js";
 
-host({ CausalLeak, CostRace, ErrorVersusOrder, KernelSum, MomentStream, MonomialBasis, Quiz, TruncationError });
+host({
+  BrowserRace, CausalLeak, ComplexityScaling, CostRace, ErrorVersusOrder, KernelSum, MomentStream, MonomialBasis, Quiz,
+  TruncationError,
+});
