@@ -23,6 +23,7 @@ SERIES = {"direct": "minimax", "fast": "taylor"}
 FITTED = 5
 """A fit takes the points of the largest n."""
 ASSUMED_RATE = 1e9
+FARTHEST = 1e6
 Points = list[tuple[int, float]]
 
 
@@ -61,14 +62,13 @@ class BrowserRace(Figure):
                 points[name].append((int(tokens), float(seconds)))
         laws = {name: _law(found[-FITTED:]) for name, found in points.items()}
         direct, fast = laws["direct"], laws["fast"]
-        crosses = direct and fast and direct.exponent > fast.exponent
         seconds = dict(points["fast"])
         ratios = {n: slow / seconds[n] for n, slow in points["direct"] if n in seconds}
         return Outcome(
             points,
             laws,
             math.ceil(crossover_tokens(self.dim, self.order)),
-            meeting_tokens(direct, fast) if crosses and direct and fast else None,
+            _crossing(direct, fast),
             crossover(ratios) if ratios else None,
         )
 
@@ -125,6 +125,14 @@ class BrowserRace(Figure):
 
 def _law(points: Points) -> PowerLaw | None:
     return fit_power_law(*zip(*points, strict=True)) if len(points) >= 3 else None
+
+
+def _crossing(direct: PowerLaw | None, fast: PowerLaw | None) -> float | None:
+    """Return where the fitted lines cross; None beyond a million tokens."""
+    if direct is None or fast is None or direct.exponent <= fast.exponent:
+        return None
+    tokens = meeting_tokens(direct, fast)
+    return tokens if tokens <= FARTHEST else None
 
 
 def slope_text(section: str, law: PowerLaw | None) -> str:

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure as Picture
 from fastattn_lite.benchmark import crossover
 from fastattn_lite.complexity import crossover_tokens, direct_memory
 from fastattn_lite.figures.base import Figure
-from fastattn_lite.figures.browser_race import slope_text
 from fastattn_lite.figures.parameters import parameter
 from fastattn_lite.figures.stored import (
     Result,
@@ -141,11 +140,7 @@ class ComplexityScaling(Figure):
         shown = self._shown()
         if not shown:
             return say(NAME, "summary_none", **words)
-        slopes = "; ".join(
-            say(NAME, "slope_of", line=line.name, slope=slope_text(NAME, line.law))
-            for line in shown
-            if line.law
-        )
+        slopes = "; ".join(filter(None, (_slopes(kind, shown) for kind in ("softmax", "fast"))))
         crossing = self.crossover()
         return say(
             NAME,
@@ -201,6 +196,15 @@ class ComplexityScaling(Figure):
                 axes.plot(ends, [line.law(n) for n in ends], color=color(line.series))
         if self._shown():
             axes.legend(loc="upper left", fontsize=7)
+
+
+def _slopes(kind: str, shown: Sequence[Line]) -> str:
+    """Return the smallest and the largest slope of the lines of one kind, in words."""
+    found = [line.law.exponent for line in shown if line.law and line.kind == kind]
+    if not found:
+        return ""
+    low, high = (f"{x:.2f}".replace("-", "−") for x in (min(found), max(found)))
+    return say(NAME, f"{'slope' if low == high else 'slopes'}_of_{kind}", low=low, high=high)
 
 
 def _source(name: str) -> str:

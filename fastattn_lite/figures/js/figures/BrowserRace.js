@@ -11,6 +11,7 @@ const SERIES = { direct: "minimax", fast: "taylor" };
 const FITTED = 5;
 /** Operations a second of the counted lines, as long as nothing has been measured. */
 const ASSUMED_RATE = 1e9;
+const FARTHEST = 1e6;
 const NO_RACE = { device: "", dim: 0, order: 0, points: [] };
 
 const COUNTS = {
@@ -28,8 +29,15 @@ function evaluated(state, result) {
     points, laws, isOwn,
     counted: Math.ceil(crossoverTokens(state.dim, state.order)),
     measured: points.fast.length ? measuredCrossover(points.direct, points.fast) : null,
-    fitted: laws.direct && laws.fast && laws.direct.exponent > laws.fast.exponent ? meetingTokens(laws.direct, laws.fast) : null,
+    fitted: crossing(laws),
   };
+}
+
+/** Where the fitted lines cross, the steeper one softmax's; null beyond every n of the plot. */
+function crossing({ direct, fast }) {
+  if (!direct || !fast || direct.exponent <= fast.exponent) return null;
+  const tokens = meetingTokens(direct, fast);
+  return tokens <= FARTHEST ? tokens : null;
 }
 
 /** The counts as seconds, at the rate of the largest point. */
@@ -49,7 +57,7 @@ function axes(frame, state, { points, fitted }) {
   const seconds = all.length ? all.map(([, value]) => value) : ["direct", "fast"].flatMap((name) => countedLine(name, state, points).map(([, value]) => value));
   const [low, high] = [Math.min(...seconds), Math.max(...seconds)].map(Math.log10);
   return {
-    x: { min: 32, max: Math.max(state.most_tokens, Math.min(1.5 * (fitted ?? 0), 1e6)), scale: "log", label: frame.say("axis_tokens") },
+    x: { min: 25, max: 1.25 * Math.max(state.most_tokens, fitted ?? 0), scale: "log", label: frame.say("axis_tokens") },
     y: { min: 10 ** Math.floor(low), max: 10 ** Math.ceil(high + 0.3), scale: "log", label: frame.say("axis_seconds") },
   };
 }
@@ -63,7 +71,7 @@ function picture(frame, state, found) {
     ...names.filter((name) => laws[name]).map((name) => ({ kind: "line", series: SERIES[name], points: fittedLine(laws[name], points[name], Math.max(fitted ?? 0, points[name].at(-1)[0])) })),
     ...names.map((name) => ({ kind: "points", series: SERIES[name], points: points[name], label: frame.say(`label_${name}`, state) })),
   ];
-  if (fitted && fitted < place.x.max) marks.push(meeting(frame, fitted, laws));
+  if (fitted) marks.push(meeting(frame, fitted, laws));
   return { ...place, marks };
 }
 

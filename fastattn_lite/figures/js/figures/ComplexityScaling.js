@@ -97,17 +97,27 @@ function picture(frame, state, lines, crossing) {
   };
 }
 
+const decimals = (number) => number.toFixed(2).replace("-", "−");
+
 function slope(frame, law) {
   if (!law) return frame.say("too_few");
-  const [value, low, high] = [law.exponent, law.low, law.high].map((number) => number.toFixed(2).replace("-", "−"));
+  const [value, low, high] = [law.exponent, law.low, law.high].map(decimals);
   return frame.say("slope", { value, low, high });
+}
+
+/** The smallest and the largest slope of the lines of one kind. */
+function slopesOf(frame, kind, shown) {
+  const found = shown.filter((line) => line.kind === kind && line.law).map(({ law }) => law.exponent);
+  if (!found.length) return "";
+  const [low, high] = [Math.min(...found), Math.max(...found)].map(decimals);
+  return frame.say(low === high ? `slope_of_${kind}` : `slopes_of_${kind}`, { low, high });
 }
 
 function summary(frame, state, lines) {
   const shown = lines.filter(isShown);
   const words = { dim: state.dim, order: state.order, form: frame.say(state.is_causal ? "causal" : "full") };
   if (!shown.length) return frame.say("summary_none", words);
-  const slopes = shown.filter(({ law }) => law).map(({ name, law }) => frame.say("slope_of", { line: name, slope: slope(frame, law) }));
+  const slopes = ["softmax", "fast"].map((kind) => slopesOf(frame, kind, shown)).filter(Boolean);
   const crossing = crossoverOf(state, lines);
   return frame.say(`summary_${state.quantity}`, {
     ...words, count: shown.length, fit_from: formatNumber(state.fit_from), slopes: slopes.join("; ") || frame.say("no_slopes"),

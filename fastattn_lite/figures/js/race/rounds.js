@@ -3,7 +3,7 @@ import { raceAlgorithms } from "../maths/race.js";
 
 /** Repeats of a short run go on until this much time has passed; the least time counts. */
 const ENOUGH_SECONDS = 0.06;
-const MOST_REPEATS = 12;
+const [FEWEST_REPEATS, MOST_REPEATS] = [2, 12];
 
 /** n = 32, 64, 128, ... up to `most`. */
 export function raceSizes(most) {
@@ -38,7 +38,7 @@ export async function runRounds({ most, budget, time, tell, isOver = () => false
 
 async function leastTime(once) {
   let [least, spent] = [Infinity, 0];
-  for (let repeat = 0; repeat < MOST_REPEATS && spent < ENOUGH_SECONDS; repeat += 1) {
+  for (let repeat = 0; repeat < MOST_REPEATS && (repeat < FEWEST_REPEATS || spent < ENOUGH_SECONDS); repeat += 1) {
     const seconds = await once();
     spent += seconds;
     least = Math.min(least, seconds);

@@ -6,6 +6,8 @@ import { runRounds } from "./rounds.js";
 /** What round-off may do to an output of float64. */
 const TOLERANCE = 1e-9;
 const WARM_UP_SECONDS = 0.15;
+/** Clocks of browsers are coarse, so short runs are timed several at a time. */
+const SHORTEST_MILLISECONDS = 5;
 
 self.onmessage = ({ data }) => {
   race(data).catch((error) => self.postMessage({ kind: "failed", reason: error instanceof RangeError ? "memory" : error.message }));
@@ -35,9 +37,12 @@ function warmUp(algorithms, tokens) {
 }
 
 function secondsOf(run, tokens, inputs) {
-  const start = performance.now();
-  run(tokens, inputs);
-  return (performance.now() - start) / 1000;
+  for (let calls = 1; ; calls *= 4) {
+    const start = performance.now();
+    for (let call = 0; call < calls; call += 1) run(tokens, inputs);
+    const milliseconds = performance.now() - start;
+    if (milliseconds > SHORTEST_MILLISECONDS) return milliseconds / (1000 * calls);
+  }
 }
 
 function remembering(make) {
