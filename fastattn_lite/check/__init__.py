@@ -11,6 +11,11 @@ from fastattn_lite.check.attention_as_a_kernel_sum import (
     check_tokens_that_fit,
     check_window_attention,
 )
+from fastattn_lite.check.complexity_scaling import (
+    check_slope_interval,
+    check_time_crossover,
+    check_useful_order,
+)
 from fastattn_lite.check.expansion_truncation import (
     check_best_shift,
     check_features_needed,
@@ -48,9 +53,12 @@ __all__ = [
     "check_multiplicity",
     "check_order_one_attention",
     "check_rescaled",
+    "check_slope_interval",
     "check_stable_weights",
+    "check_time_crossover",
     "check_tokens_that_fit",
     "check_truncated_exp",
+    "check_useful_order",
     "check_weight_distance",
     "check_window_attention",
     "show_source",
