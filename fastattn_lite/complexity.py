@@ -172,10 +172,11 @@ def time_crossover_tokens(
 
 
 def direct_memory(tokens: int, *, number_bytes: float = 4) -> float:
-    """Return the bytes that direct attention needs beside inputs and output, by the model.
+    """Return the bytes of the table of pairs, which direct attention needs beside its inputs.
 
-    Formula: n^2 beta for one table of pairs, beta the bytes of a number. A form that works block
-    by block never holds the table. Cost: O(1). Errors as in `direct_flops`.
+    Formula: n^2 beta, beta the bytes of a number. Not counted are tables of the size of the
+    inputs. A form that works block by block never holds the table.
+    Cost: O(1). Errors as in `direct_flops`.
     Equation: eq-working-memory (chapter complexity_scaling).
     """
     size = check_real("number_bytes", number_bytes, positive=True)
@@ -190,10 +191,11 @@ def fast_memory(
     *,
     number_bytes: float = 4,
 ) -> float:
-    """Return the bytes that fast attention needs beside inputs and output, by the model.
+    """Return the bytes of what fast attention needs beside its inputs: a chunk and the moments.
 
     Formula: (L R + R (d_v + 1)) beta: the features of one chunk of L tokens, and the moments. It
-    does not depend on n. Cost: O(1). Errors as in `fast_flops`.
+    does not depend on n. Not counted are tables of the size of the inputs.
+    Cost: O(1). Errors as in `fast_flops`.
     Equation: eq-working-memory (chapter complexity_scaling).
     """
     size = check_real("number_bytes", number_bytes, positive=True)

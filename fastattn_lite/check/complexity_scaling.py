@@ -30,8 +30,9 @@ def check_slope_interval(function: Function) -> str:
     """
     random = np.random.default_rng(0)
     for count, power in [(5, 2.0), (4, 1.0), (7, 0.3)]:
-        tokens = 2.0 ** np.arange(6, 6 + count)
-        values = 1e-6 * tokens**power * np.exp(random.normal(scale=0.1, size=count))
+        tokens: Floats = np.exp2(np.arange(6, 6 + count, dtype=np.float64))
+        noise = np.exp(random.normal(scale=0.1, size=count))
+        values: Floats = 1e-6 * tokens**power * noise
         answer = array_of(answer_of(function, tokens, values), (3,))
         law = fit_power_law(tokens.tolist(), values.tolist())
         exact = np.array([law.exponent, law.low, law.high])
