@@ -67,7 +67,7 @@ function picture(frame, state, found) {
   const place = axes(frame, state, found);
   const names = Object.keys(SERIES);
   const marks = [
-    ...names.map((name) => ({ kind: "line", series: "axis", points: countedLine(name, state, points) })),
+    ...names.map((name) => ({ kind: "line", series: "axis", points: countedLine(name, state, points), label: points[name].length ? undefined : frame.say(`counted_${name}`, state) })),
     ...names.filter((name) => laws[name]).map((name) => ({ kind: "line", series: SERIES[name], points: fittedLine(laws[name], points[name], Math.max(fitted ?? 0, points[name].at(-1)[0])) })),
     ...names.map((name) => ({ kind: "points", series: SERIES[name], points: points[name], label: frame.say(`label_${name}`, state) })),
   ];
