@@ -29,6 +29,8 @@ from fastattn_lite.scaling import PowerLaw, fit_power_law
 NAME = "ComplexityScaling"
 COLORS = ("taylor", "minimax", "chebyshev", "warning", "exact")
 """The colours that the lines take in turn; the signs are shifted by one after each turn."""
+LEAST_MEMORY_TOKENS = 256
+"""Memory is shown from here on, so that the table of pairs crosses the picture."""
 UNITS = {"time": "s", "memory": "byte"}
 Points = list[list[float]]
 
@@ -39,6 +41,7 @@ class Line:
 
     name: str
     kind: str
+    task: str
     series: str
     shape: str
     hidden: bool
@@ -84,16 +87,16 @@ class ComplexityScaling(Figure):
 
     def lines(self) -> list[Line]:
         """Return every line, in the order of the results."""
-        kinds = {series["line"]: series["kind"] for series in self.series}
-        return [self._line(place, *item) for place, item in enumerate(kinds.items())]
+        found = dict.fromkeys((s["line"], s["kind"], s["task"]) for s in self.series)
+        return [self._line(place, *item) for place, item in enumerate(found)]
 
-    def _line(self, place: int, name: str, kind: str) -> Line:
+    def _line(self, place: int, name: str, kind: str, task: str) -> Line:
         turn, step = divmod(place, len(COLORS))
         points = self._points(name)
         used = [point for point in points if point[0] >= self.fit_from]
         law = fit_power_law(*zip(*used, strict=True)) if len(used) >= 3 else None
         series, shape = COLORS[step], list(MARKERS)[(place + turn) % len(MARKERS)]
-        return Line(name, kind, series, shape, bool(self.hidden >> place & 1), points, law)
+        return Line(name, kind, task, series, shape, bool(self.hidden >> place & 1), points, law)
 
     def _points(self, name: str) -> Points:
         for series in self.series:
@@ -109,23 +112,23 @@ class ComplexityScaling(Figure):
     def crossover(self) -> float | None:
         """Return from which n the fastest fast line shown beats the fastest softmax line shown.
 
-        Compared are lines of one machine each; where several machines have a crossover, the
+        Compared are lines of one machine and one task each; where several have a crossover, the
         smallest counts. None where none was measured, and for memory.
         """
         if self.quantity != "time":
             return None
         found: list[float] = []
-        for source in dict.fromkeys(_source(line.name) for line in self.lines()):
-            softmax, fast = (self._fastest(source, kind) for kind in ("softmax", "fast"))
+        for place in dict.fromkeys((_source(line.name), line.task) for line in self.lines()):
+            softmax, fast = (self._fastest(place, kind) for kind in ("softmax", "fast"))
             ratios = {n: softmax[n] / fast[n] for n in softmax if n in fast}
             crossing = crossover(ratios) if ratios else None
             found += [] if crossing is None else [crossing]
         return min(found, default=None)
 
-    def _fastest(self, source: str, kind: str) -> dict[int, float]:
+    def _fastest(self, place: tuple[str, str], kind: str) -> dict[int, float]:
         least: dict[int, float] = {}
         for line in self._shown():
-            if line.kind == kind and _source(line.name) == source:
+            if line.kind == kind and (_source(line.name), line.task) == place:
                 for n, value in line.points:
                     least[int(n)] = min(value, least.get(int(n), math.inf))
         return least
@@ -165,7 +168,7 @@ class ComplexityScaling(Figure):
             max(p[0] for s in shown for p in s.points),
         )
         if self.quantity == "memory":
-            ends = (first / 2, 2 * last)
+            ends = (min(first, LEAST_MEMORY_TOKENS), last)
             return [
                 [[n, direct_memory(round(n))] for n in ends],
                 [[n, 16 * n * self.dim] for n in ends],

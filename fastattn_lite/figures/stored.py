@@ -16,7 +16,7 @@ SOFTMAX = ("scaled_dot_product", "softmax", "flash", "cudnn")
 """What the name of an implementation holds that computes softmax, so that no order matters."""
 NOT_ATTENTION = ("matrix products",)
 DROPPED = ("doublings", "peak memory")
-"""Remarks behind a comma that do not make another implementation."""
+"""Remarks behind a comma that do not make another task."""
 UNITS = ("s", "byte")
 
 
@@ -35,8 +35,9 @@ def own_result(own: Result | str | Path) -> Result:
 def series_of(results: Iterable[tuple[str, Result]]) -> list[dict[str, Any]]:
     """Return the series of named results: points [n, least value] by line and by case.
 
-    A line is an implementation on one machine, its `kind` "softmax", "fast" or "bound". A case
-    is d, order (None for softmax, which has none), causal or not, and what is measured.
+    A line is an implementation on one machine, its `kind` "softmax", "fast" or "bound", its `task`
+    what stands behind a comma, such as "backward". A case is d, order (None for softmax, which
+    has none), causal or not, and what is measured.
     """
     found: dict[tuple[Any, ...], dict[int, float]] = {}
     for source, result in results:
@@ -45,7 +46,7 @@ def series_of(results: Iterable[tuple[str, Result]]) -> list[dict[str, Any]]:
                 points = found.setdefault(_key(source, sample), {})
                 least, tokens = min(sample["values"]), sample["tokens"]
                 points[tokens] = min(least, points.get(tokens, least))
-    fields = ("line", "kind", "dim", "order", "is_causal", "unit")
+    fields = ("line", "kind", "task", "dim", "order", "is_causal", "unit")
     return [
         dict(
             zip(fields, key, strict=True),
@@ -62,13 +63,13 @@ def source_name(result: Result) -> str:
 
 
 def _key(source: str, sample: dict[str, Any]) -> tuple[Any, ...]:
-    name, _, remark = sample["what"].partition(", ")
-    if remark and remark not in DROPPED:
-        name = f"{name}, {remark}"
+    name, *remarks = sample["what"].split(", ")
+    task = ", ".join(remark for remark in remarks if remark not in DROPPED)
     kind = kind_of(name)
-    line = say(SECTION, "line", name=name, library=sample["library"], source=source)
+    words = f"{name}, {task}" if task else name
+    line = say(SECTION, "line", name=words, library=sample["library"], source=source)
     order = None if kind == "softmax" else sample["order"]
-    return line, kind, sample["dim"], order, sample["is_causal"], sample["unit"]
+    return line, kind, task, sample["dim"], order, sample["is_causal"], sample["unit"]
 
 
 def kind_of(name: str) -> str:

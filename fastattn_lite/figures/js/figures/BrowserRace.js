@@ -47,6 +47,16 @@ function countedLine(name, state, points) {
   return [32, state.most_tokens].map((tokens) => [tokens, COUNTS[name](tokens, state) / rate]);
 }
 
+/** The counted line, with its name as long as there are no points to name. */
+function countedMark(frame, name, state, points) {
+  const line = countedLine(name, state, points);
+  const [tokens, seconds] = line.at(-1);
+  return {
+    kind: "line", series: "quiet", points: line, at: [tokens, name === "direct" ? seconds * 1.6 : seconds / 4], anchor: "end",
+    label: points[name].length ? undefined : frame.say(`counted_${name}`, state),
+  };
+}
+
 function fittedLine({ factor, exponent }, points, reach) {
   const first = points.slice(-FITTED)[0][0];
   return [first, reach].map((tokens) => [tokens, factor * tokens ** exponent]);
@@ -67,7 +77,7 @@ function picture(frame, state, found) {
   const place = axes(frame, state, found);
   const names = Object.keys(SERIES);
   const marks = [
-    ...names.map((name) => ({ kind: "line", series: "axis", points: countedLine(name, state, points), label: points[name].length ? undefined : frame.say(`counted_${name}`, state) })),
+    ...names.map((name) => countedMark(frame, name, state, points)),
     ...names.filter((name) => laws[name]).map((name) => ({ kind: "line", series: SERIES[name], points: fittedLine(laws[name], points[name], Math.max(fitted ?? 0, points[name].at(-1)[0])) })),
     ...names.map((name) => ({ kind: "points", series: SERIES[name], points: points[name], label: frame.say(`label_${name}`, state) })),
   ];

@@ -12,16 +12,18 @@ const COLORS = ["taylor", "minimax", "chebyshev", "warning", "exact"];
 const SIGNS = Object.keys(SHAPES);
 const UNITS = { time: "s", memory: "byte" };
 const NUMBER_BYTES = 4;
+/** Memory is shown from here on, so that the table of pairs crosses the picture. */
+const LEAST_MEMORY_TOKENS = 256;
 
 /** Every line: an implementation on one machine, with its points in the case chosen now. */
 function linesOf(state, all) {
-  const kinds = new Map(all.map(({ line, kind }) => [line, kind]));
-  return [...kinds].map(([name, kind], place) => {
+  const found = new Map(all.map(({ line, kind, task }) => [line, { kind, task }]));
+  return [...found].map(([name, { kind, task }], place) => {
     const turn = Math.floor(place / COLORS.length);
     const points = pointsOf(state, all, name);
     const used = points.filter(([n]) => n >= state.fit_from);
     return {
-      name, kind, place, points, used, law: fitPowerLaw(used), series: COLORS[place % COLORS.length],
+      name, kind, task, place, points, used, law: fitPowerLaw(used), series: COLORS[place % COLORS.length],
       shape: SIGNS[(place + turn) % SIGNS.length], isHidden: Math.floor(state.hidden / 2 ** place) % 2 === 1,
     };
   });
@@ -34,12 +36,13 @@ function pointsOf({ dim, order, is_causal: isCausal, quantity }, all, name) {
 }
 
 const isShown = ({ points, isHidden }) => points.length > 0 && !isHidden;
-const sourceOf = (name) => name.split(" · ").at(-1);
+/** Only what did the same task on the same machine is compared. */
+const placeOf = ({ name, task }) => `${name.split(" · ").at(-1)} · ${task}`;
 
-/** The least value at each n over the lines of one kind on one machine. */
-function fastest(lines, source, kind) {
+/** The least value at each n over the lines of one kind, one machine and one task. */
+function fastest(lines, place, kind) {
   const least = new Map();
-  for (const { points } of lines.filter((line) => isShown(line) && line.kind === kind && sourceOf(line.name) === source)) {
+  for (const { points } of lines.filter((line) => isShown(line) && line.kind === kind && placeOf(line) === place)) {
     for (const [n, value] of points) least.set(n, Math.min(value, least.get(n) ?? Infinity));
   }
   return [...least];
@@ -48,37 +51,47 @@ function fastest(lines, source, kind) {
 /** From which n on the fast form is faster, on the machine where that is earliest. */
 function crossoverOf({ quantity }, lines) {
   if (quantity !== "time") return null;
-  const sources = [...new Set(lines.map(({ name }) => sourceOf(name)))];
-  const found = sources.map((source) => {
-    const [softmax, fast] = ["softmax", "fast"].map((kind) => fastest(lines, source, kind));
+  const places = [...new Set(lines.map(placeOf))];
+  const found = places.map((place) => {
+    const [softmax, fast] = ["softmax", "fast"].map((kind) => fastest(lines, place, kind));
     const isCommon = softmax.some(([n]) => fast.some(([other]) => other === n));
     return isCommon ? measuredCrossover(softmax, fast) : null;
   }).filter((n) => n !== null);
   return found.length ? Math.min(...found) : null;
 }
 
-function extent(lines) {
+function extent(state, lines) {
   const places = lines.filter(isShown).flatMap(({ points }) => points);
-  const decade = (values) => [10 ** Math.floor(Math.log10(Math.min(...values)) - 0.05), 10 ** Math.ceil(Math.log10(Math.max(...values)) + 0.05)];
   if (!places.length) return { x: [100, 1e5], y: [1e-4, 1] };
-  const [xs, ys] = [0, 1].map((axis) => places.map((point) => point[axis]));
-  return { x: [Math.min(...xs) / 1.5, Math.max(...xs) * 1.5], y: decade(ys) };
+  const [tokens, values] = [0, 1].map((axis) => places.map((point) => point[axis]));
+  const least = state.quantity === "memory" ? LEAST_MEMORY_TOKENS : Math.min(...tokens);
+  const x = [Math.min(least, ...tokens) / 1.5, Math.max(...tokens) * 1.5];
+  if (state.quantity === "memory") values.push(...memoryModels(state).flatMap(({ bytes }) => x.map(bytes)));
+  return { x, y: [10 ** Math.floor(Math.log10(Math.min(...values)) - 0.05), 10 ** Math.ceil(Math.log10(Math.max(...values)) + 0.05)] };
+}
+
+function memoryModels({ dim }) {
+  return [
+    { key: "model_table", bytes: (n) => NUMBER_BYTES * n ** 2 },
+    { key: "model_inputs", bytes: (n) => 4 * NUMBER_BYTES * n * dim },
+  ];
 }
 
 function models(frame, state, lines, [from, to]) {
   if (!state.show_model) return [];
   if (state.quantity === "memory") {
-    const line = (key, bytes) => ({ kind: "line", series: "axis", label: frame.say(key), points: [from, to].map((n) => [n, bytes(n)]) });
-    return [line("model_table", (n) => NUMBER_BYTES * n ** 2), line("model_inputs", (n) => 4 * NUMBER_BYTES * n * state.dim)];
+    return memoryModels(state).map(({ key, bytes }) => ({
+      kind: "line", series: "quiet", label: frame.say(key), points: [from, to].map((n) => [n, bytes(n)]),
+    }));
   }
   return lines.filter((line) => isShown(line) && line.points.length > 1).map(({ points, kind }) => {
     const [tokens, value] = points.at(-1);
-    return { kind: "line", series: "axis", points: [from, to].map((n) => [n, value * (n / tokens) ** (kind === "softmax" ? 2 : 1)]) };
+    return { kind: "line", series: "quiet", points: [from, to].map((n) => [n, value * (n / tokens) ** (kind === "softmax" ? 2 : 1)]) };
   });
 }
 
 function picture(frame, state, lines, crossing) {
-  const { x, y } = extent(lines);
+  const { x, y } = extent(state, lines);
   const shown = lines.filter(isShown);
   const marks = [
     ...models(frame, state, lines, x),
@@ -152,7 +165,7 @@ function showTable(frame, { quantity }, rows, lines) {
     const { toggle, cells } = rows[place];
     toggle.checked = !isHidden;
     const [tokens, value] = points.at(-1) ?? [];
-    const last = tokens && frame.say("at", { tokens: formatNumber(tokens), value: `${formatNumber(value)} ${UNITS[quantity]}` });
+    const last = tokens && frame.say("at", { tokens: formatNumber(tokens), value: frame.say(`unit_${quantity}`, { value: formatNumber(value) }) });
     cells[0].textContent = points.length ? slope(frame, law) : frame.say("absent");
     cells[1].textContent = last ?? frame.say("absent");
   });
