@@ -150,12 +150,18 @@ def test_a_lost_gpu_gives_way_to_the_cpu(gpu: Stage) -> None:
 
 NO_ROOM = """GPUDevice.prototype.popErrorScope = async () => new GPUOutOfMemoryError("no room");"""
 NO_ADAPTER = "GPU.prototype.requestAdapter = async () => null;"
+GONE = RECORD.replace("return window.device", "window.device.destroy(); return window.device")
 BROKEN = "GPUAdapter.prototype.requestDevice = async () => { throw new Error('broken'); };"
 
 
 @pytest.mark.parametrize(
     ("script", "key"),
-    [(NO_ROOM, "problem_memory"), (NO_ADAPTER, "problem_none"), (BROKEN, "problem_failed")],
+    [
+        (NO_ROOM, "problem_memory"),
+        (NO_ADAPTER, "problem_none"),
+        (GONE, "problem_lost"),
+        (BROKEN, "problem_failed"),
+    ],
 )
 def test_what_the_gpu_lacks_is_said(gpu: Stage, script: str, key: str) -> None:
     page = gpu.open(gpu.write(BrowserRace(**SMALL, device="gpu")).as_uri(), script=script)
