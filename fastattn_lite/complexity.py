@@ -3,12 +3,14 @@
     direct: 2 n^2 (d + d_v) flops, half of them under a causal mask
     fast:   4 n R (d_v + 1) flops with R = C(d+p, p)
 
-A flop is one multiplication or one addition. Counts are not times: `measure` takes the times and
-`peak_memory` the memory that a call really needs.
+A flop is one multiplication or one addition. Counts are not times: a rate (flops a second) makes
+the one of the other, `measure` takes the times and `peak_memory` the memory that a call really
+needs. How measured times grow with n is fitted in `scaling`.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 import subprocess
 import sys
@@ -104,6 +106,112 @@ def cache_crossover_tokens(
     moments = check_real("moment_bytes", moment_bytes, positive=True)
     numbers = moment_numbers(dim, order, value_dim)
     return numbers * moments / (cache_numbers(1, dim, value_dim) * cache)
+
+
+def direct_seconds(
+    tokens: int,
+    dim: int,
+    value_dim: int | None = None,
+    *,
+    rate: float,
+    fixed: float = 0.0,
+    is_causal: bool = False,
+) -> float:
+    """Return how long direct attention takes by the model: a fixed time, and flops at a rate.
+
+    Formula: fixed + 2 n^2 (d + d_v) / rate, half of the flops where `is_causal`. Units: `rate` in
+    flops a second, `fixed` and the result in seconds of one head. Cost: O(1).
+    Raises `TypeError` or `ValueError` naming the argument that does not fit.
+    Equation: eq-time-model (chapter complexity_scaling).
+    """
+    flops = direct_flops(tokens, dim, value_dim, is_causal=is_causal)
+    return _seconds_of(flops, rate, fixed)
+
+
+def fast_seconds(
+    tokens: int,
+    dim: int,
+    order: int,
+    value_dim: int | None = None,
+    *,
+    rate: float,
+    fixed: float = 0.0,
+) -> float:
+    """Return how long fast attention takes by the model: a fixed time, and flops at a rate.
+
+    Formula: fixed + 4 n R (d_v + 1) / rate. Units, cost and errors as in `direct_seconds`.
+    Equation: eq-time-model (chapter complexity_scaling).
+    """
+    return _seconds_of(fast_flops(tokens, dim, order, value_dim), rate, fixed)
+
+
+def time_crossover_tokens(
+    dim: int,
+    order: int,
+    value_dim: int | None = None,
+    *,
+    direct_rate: float,
+    fast_rate: float,
+    fixed: float = 0.0,
+    is_causal: bool = False,
+) -> float:
+    """Return the number of tokens at which both forms take the same time by the model.
+
+    Formula: the positive n with a n^2 = b n + fixed, where a n^2 and b n are the flops over the
+    rates, so n = (b + sqrt(b^2 + 4 a fixed)) / (2 a). Without a fixed time this is the crossover
+    of the flops times direct_rate / fast_rate. Units: rates in flops a second; `fixed`, at least
+    0, is by how many seconds the fixed time of the fast form is the longer one; the result in
+    tokens, not rounded. Cost: O(1). Errors as in `direct_seconds`.
+    Equation: eq-time-crossover (chapter complexity_scaling).
+    """
+    slow = check_real("direct_rate", direct_rate, positive=True)
+    fast = check_real("fast_rate", fast_rate, positive=True)
+    a = direct_flops(1, dim, value_dim, is_causal=is_causal) / slow
+    b = fast_flops(1, dim, order, value_dim) / fast
+    return (b + math.sqrt(b**2 + 4 * a * _fixed_time(fixed))) / (2 * a)
+
+
+def direct_memory(tokens: int, *, number_bytes: float = 4) -> float:
+    """Return the bytes of the table of pairs, which direct attention needs beside its inputs.
+
+    Formula: n^2 beta, beta the bytes of a number. Not counted are tables of the size of the
+    inputs. A form that works block by block never holds the table.
+    Cost: O(1). Errors as in `direct_flops`.
+    Equation: eq-working-memory (chapter complexity_scaling).
+    """
+    size = check_real("number_bytes", number_bytes, positive=True)
+    return size * check_count("tokens", tokens, least=0) ** 2
+
+
+def fast_memory(
+    chunk_size: int,
+    dim: int,
+    order: int,
+    value_dim: int | None = None,
+    *,
+    number_bytes: float = 4,
+) -> float:
+    """Return the bytes of what fast attention needs beside its inputs: a chunk and the moments.
+
+    Formula: (L R + R (d_v + 1)) beta: the features of one chunk of L tokens, and the moments. It
+    does not depend on n. Not counted are tables of the size of the inputs.
+    Cost: O(1). Errors as in `fast_flops`.
+    Equation: eq-working-memory (chapter complexity_scaling).
+    """
+    size = check_real("number_bytes", number_bytes, positive=True)
+    chunk = check_count("chunk_size", chunk_size, least=1)
+    return size * (chunk * number_of_features(dim, order) + moment_numbers(dim, order, value_dim))
+
+
+def _seconds_of(flops: int, rate: float, fixed: float) -> float:
+    return _fixed_time(fixed) + flops / check_real("rate", rate, positive=True)
+
+
+def _fixed_time(fixed: float) -> float:
+    seconds = check_real("fixed", fixed)
+    if seconds < 0:
+        raise ValueError(f"fixed: expected at least 0 seconds, got {seconds:g}")
+    return seconds
 
 
 def _dimensions(dim: int, value_dim: int | None) -> tuple[int, int]:

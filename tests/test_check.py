@@ -10,6 +10,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from fastattn_lite import (
     Expansion,
@@ -45,9 +46,12 @@ from fastattn_lite.check import (
     check_saving,
     check_score_gradient,
     check_sharpest_weight,
+    check_slope_interval,
     check_stable_weights,
+    check_time_crossover,
     check_tokens_that_fit,
     check_truncated_exp,
+    check_useful_order,
     check_value_gradient,
     check_weight_distance,
     check_window_attention,
@@ -312,6 +316,27 @@ def sharpest_weight(tokens, radius, order, *, others=1, least=None):
     return ratio / (ratio + tokens - others)
 
 
+def slope_interval(n, y, quantile=0.975, law=stats.t.ppf, used=2, log=np.log, factor=1.0):
+    x, y = log(n), log(y)
+    slope, constant = np.polyfit(x, y, 1)
+    rest = np.sum((y - slope * x - constant) ** 2) / (len(x) - used)
+    error = math.sqrt(rest / np.sum((x - x.mean()) ** 2))
+    reach = law(quantile, len(x) - 2) * error * factor
+    return [slope, slope - reach, slope + reach]
+
+
+def time_crossover(d, p, direct, fast, fixed):
+    start = math.comb(d + p, p) * (d + 1) / d * direct / fast
+    return start / 2 + math.sqrt(start**2 / 4 + fixed * direct / (4 * d))
+
+
+def useful_order(n, d, ratio, count=math.comb):
+    order = -1
+    while count(d + order + 1, order + 1) * (d + 1) / d * ratio < n:
+        order += 1
+    return order
+
+
 RIGHT = {
     check_rows_of_matrix: rows_of_matrix,
     check_order_for_full_rank: order_for_full_rank,
@@ -319,6 +344,9 @@ RIGHT = {
     check_moved_moments: moved_moments,
     check_farthest: farthest,
     check_best_cells: best_cells,
+    check_slope_interval: slope_interval,
+    check_time_crossover: time_crossover,
+    check_useful_order: useful_order,
     check_cache_crossover: cache_crossover,
     check_chunked_outputs: chunked_outputs,
     check_compensated_sum: compensated_sum,
@@ -422,6 +450,42 @@ WRONG = [
     (check_best_cells, lambda n, p: 2 * n * math.sqrt(3 * n * (p + 1)), "number of operations"),
     (check_best_cells, lambda n, p: 1 / best_cells(n, p), "inverse"),
     (check_best_cells, lambda n, p: 7, "takes fewer"),
+    (check_slope_interval, lambda n, y: slope_interval(n, y, log=np.asarray), "logarithms"),
+    (check_slope_interval, lambda n, y: np.array(slope_interval(n, y))[[0, 2, 1]], "lower end"),
+    (
+        check_slope_interval,
+        lambda n, y: slope_interval(n, y, law=lambda q, m: stats.norm.ppf(q)),
+        "normal law",
+    ),
+    (check_slope_interval, lambda n, y: slope_interval(n, y, 0.95), "each tail"),
+    (check_slope_interval, lambda n, y: slope_interval(n, y, used=0), "H - 2"),
+    (
+        check_slope_interval,
+        lambda n, y: slope_interval(n, y, law=lambda q, m: 1.0),
+        "standard error",
+    ),
+    (check_slope_interval, lambda n, y: slope_interval(n, y, factor=2), "the interval is not"),
+    (check_slope_interval, lambda n, y: slope_interval(y, n), "step by step"),
+    (check_slope_interval, lambda n, y: slope_interval(n, y)[:2], "shape"),
+    (check_time_crossover, lambda d, p, a, b, t: time_crossover(d, p, b, a, t), "wrong way round"),
+    (check_time_crossover, lambda d, p, a, b, t: time_crossover(d, p, b, a, 0), "wrong way round"),
+    (check_time_crossover, lambda d, p, a, b, t: crossover(d, p), "counts are equal"),
+    (check_time_crossover, lambda d, p, a, b, t: time_crossover(d, p, a, b, 0), "is missing"),
+    (
+        check_time_crossover,
+        lambda d, p, a, b, t: time_crossover(d, p, a, b, 0) + t * a / (4 * d),
+        "as if the equation were linear",
+    ),
+    (
+        check_time_crossover,
+        lambda d, p, a, b, t: 2 * time_crossover(d, p, a, b, t),
+        "twice too large",
+    ),
+    (check_time_crossover, lambda d, p, a, b, t: 17.0, "solve for n"),
+    (check_useful_order, lambda n, d, r: useful_order(n, d, r) + 1, "is slower there"),
+    (check_useful_order, lambda n, d, r: useful_order(n, d, 1), "do not come into"),
+    (check_useful_order, lambda n, d, r: useful_order(n, d, 1 / r), "wrong way round"),
+    (check_useful_order, lambda n, d, r: 0, "Raise the order"),
     (check_cache_crossover, lambda d, p, c, m: cache_crossover(d, p, m, c), "wrong way round"),
     (check_cache_crossover, lambda d, p, c, m: cache_crossover(d, p, 1, 1), "not their bytes"),
     (check_cache_crossover, lambda d, p, c, m: math.comb(d + p, p) * m / (2 * c), "of ones"),

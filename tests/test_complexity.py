@@ -13,10 +13,15 @@ from fastattn_lite.complexity import (
     cache_numbers,
     crossover_tokens,
     direct_flops,
+    direct_memory,
+    direct_seconds,
     fast_flops,
+    fast_memory,
+    fast_seconds,
     measure,
     moment_numbers,
     peak_memory,
+    time_crossover_tokens,
 )
 
 MIB = 2**20
@@ -66,9 +71,55 @@ def test_memory_of_the_two_states():
     assert math.ceil(cache_crossover_tokens(64, 2, cache_bytes=2)) == 2179
 
 
+@pytest.mark.equation("eq-time-model")
+def test_times_are_a_fixed_time_and_flops_at_a_rate():
+    assert direct_seconds(3, 4, rate=1) == direct_flops(3, 4) == 144
+    assert direct_seconds(3, 4, 5, rate=2, fixed=0.5, is_causal=True) == 0.5 + 81 / 2
+    assert fast_seconds(3, 4, 2, rate=1) == fast_flops(3, 4, 2)
+    assert fast_seconds(3, 4, 2, 7, rate=4, fixed=1) == 1 + 4 * 3 * 15 * 8 / 4
+
+
+@pytest.mark.equation("eq-time-crossover")
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("fixed", [0.0, 1e-4, 1.0])
+@pytest.mark.parametrize("rates", [(1e9, 1e9), (4e9, 1e9), (2e12, 7e12)])
+def test_both_forms_take_the_same_time_at_the_crossover(rates, fixed, is_causal):
+    direct, fast = rates
+    options = {"direct_rate": direct, "fast_rate": fast, "is_causal": is_causal}
+    n = time_crossover_tokens(16, 2, fixed=fixed, **options)
+    slow = direct_flops(1, 16, is_causal=is_causal) * n**2 / direct
+    assert slow == pytest.approx(fixed + fast_flops(1, 16, 2) * n / fast)
+    if fixed == 0:
+        assert n == pytest.approx(crossover_tokens(16, 2, is_causal=is_causal) * direct / fast)
+    else:
+        assert n > time_crossover_tokens(16, 2, **options)
+
+
+@pytest.mark.equation("eq-working-memory")
+def test_working_memory_by_hand():
+    assert direct_memory(1000) == 4e6
+    assert direct_memory(10, number_bytes=8) == 800
+    assert fast_memory(10, 4, 2) == 4 * (10 * 15 + 15 * 5)
+    assert fast_memory(1, 64, 2, 10, number_bytes=8) == 8 * 2145 * 12
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
+        (lambda: direct_seconds(3, 4, rate=0), ValueError, "rate: expected a finite number above"),
+        (lambda: fast_seconds(3, 4, 2, rate=1, fixed=-1), ValueError, "fixed: expected at least 0"),
+        (
+            lambda: time_crossover_tokens(4, 2, direct_rate=1, fast_rate=0),
+            ValueError,
+            "fast_rate: expected",
+        ),
+        (
+            lambda: time_crossover_tokens(4, 2, direct_rate="x", fast_rate=1),
+            TypeError,
+            "direct_rate: expected",
+        ),
+        (lambda: direct_memory(-1), ValueError, "tokens: expected at least 0"),
+        (lambda: fast_memory(0, 4, 2), ValueError, "chunk_size: expected at least 1"),
         (lambda: direct_flops(-1, 4), ValueError, "tokens: expected at least 0, got -1"),
         (lambda: direct_flops(3.5, 4), TypeError, "tokens: expected a whole number, got 3.5"),
         (lambda: fast_flops(3, 0, 2), ValueError, "dim: expected at least 1, got 0"),

@@ -25,6 +25,7 @@ MODULES = (
     "multipole",
     "clusters",
     "gauss",
+    "scaling",
 )
 LONGEST = 30
 OPTIONAL = {"torch", "triton", "matplotlib", "anywidget", "jsonschema"}

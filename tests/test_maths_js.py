@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pytest
 from playwright.sync_api import Page, Route, sync_playwright
+from scipy import stats
 from scipy.spatial import ConvexHull
 
 from fastattn_lite import (
@@ -39,6 +40,7 @@ from fastattn_lite import (
     softmax_attention,
     taylor,
 )
+from fastattn_lite.benchmark import crossover
 from fastattn_lite.complexity import (
     cache_crossover_tokens,
     cache_numbers,
@@ -57,6 +59,7 @@ from fastattn_lite.figures.measured import leak, measure, random_tokens
 from fastattn_lite.figures.merging import merge_tokens
 from fastattn_lite.figures.random import RandomNumbers
 from fastattn_lite.normalization import NORMALIZATIONS, default_scale
+from fastattn_lite.scaling import PowerLaw, fit_power_law, meeting_tokens
 from tools.browser import ARGUMENTS, executable
 
 pytestmark = pytest.mark.browser
@@ -541,3 +544,83 @@ def test_merging(page: Page, tmp_path: Path, merge: str, devices: int, arrived: 
         np.testing.assert_allclose(node["sums"], mine.moments.sums.ravel(), rtol=1e-12, atol=1e-14)
     assert there["difference"] < 1e-14
     assert here.difference < 1e-14
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95])
+def test_power_laws(page: Page, tmp_path: Path, confidence: float) -> None:
+    random = np.random.default_rng(0)
+    vectors = []
+    for count in (3, 4, 5, 6, 9, 12):
+        tokens = 2.0 ** np.arange(5, 5 + count)
+        values = 1e-7 * tokens**1.5 * np.exp(random.normal(scale=0.2, size=count))
+        vectors.append([*zip(tokens.tolist(), values.tolist(), strict=True)])
+    script = f"(maths, vectors) => vectors.map((points) => maths.fitPowerLaw(points, {confidence}))"
+    for points, there in zip(vectors, ask(page, tmp_path, script, vectors), strict=True):
+        here = fit_power_law(*zip(*points, strict=True), confidence=confidence)
+        found = [there[name] for name in ("factor", "exponent", "low", "high")]
+        expected = [here.factor, here.exponent, here.low, here.high]
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    few = ask(page, tmp_path, script, [[[1, 2], [2, 3]], [[4, 1], [4, 2], [4, 3]]])
+    assert few == [None, None]
+
+
+def test_quantiles_of_students_law(page: Page, tmp_path: Path) -> None:
+    vectors = list(itertools.product((0.6, 0.75, 0.975, 0.995), range(1, 21)))
+    script = (
+        "(maths, vectors) => vectors.map(([share, free]) => maths.studentQuantile(share, free))"
+    )
+    here = [stats.t.ppf(share, freedom) for share, freedom in vectors]
+    np.testing.assert_allclose(ask(page, tmp_path, script, vectors), here, rtol=1e-12)
+
+
+def test_crossovers_of_laws_and_of_points(page: Page, tmp_path: Path) -> None:
+    laws = [PowerLaw(2e-9, 2.0, 2, 2), PowerLaw(3e-6, 1.1, 1, 1)]
+    there = ask(
+        page,
+        tmp_path,
+        "(maths, laws) => maths.meetingTokens(...laws)",
+        [vars(law) for law in laws],
+    )
+    assert there == pytest.approx(meeting_tokens(*laws), rel=1e-12)
+    cases = [
+        [[[256, 1.0], [512, 4.0], [1024, 16.0], [300, 1.0]], [[256, 3.0], [512, 5.0], [1024, 9.0]]],
+        [[[256, 9.0], [512, 9.0]], [[512, 5.0], [256, 3.0]]],
+        [[[256, 1.0], [512, 2.0]], [[256, 3.0], [512, 5.0]]],
+        [[[128, 4.0], [256, 1.0], [512, 9.0]], [[128, 3.0], [256, 3.0], [512, 5.0]]],
+    ]
+    script = "(maths, cases) => cases.map(([slow, fast]) => maths.measuredCrossover(slow, fast))"
+    for (slow, fast), found in zip(cases, ask(page, tmp_path, script, cases), strict=True):
+        other = {int(n): seconds for n, seconds in fast}
+        here = crossover({int(n): s / other[int(n)] for n, s in slow if int(n) in other})
+        assert found == (None if here is None else pytest.approx(here, rel=1e-12))
+
+
+@pytest.mark.parametrize(("dim", "order"), [(1, 1), (5, 2), (8, 3), (64, 2)])
+@pytest.mark.parametrize("tokens", [1, 63, 64, 130])
+def test_both_forms_of_the_race(
+    page: Page, tmp_path: Path, tokens: int, dim: int, order: int
+) -> None:
+    script = """(maths, [tokens, dim, order]) => {
+        const inputs = maths.raceTokens(tokens, dim);
+        const direct = maths.softmaxRace(...inputs, tokens, dim);
+        const fast = maths.fastRace(...inputs, tokens, dim, order);
+        return [...inputs, direct, fast].map((numbers) => [...numbers]);
+    }"""
+    found = ask(page, tmp_path, script, [tokens, dim, order])
+    query, key, value, direct, fast = (np.reshape(x, (tokens, dim)) for x in found)
+    here = kernel_attention(query, key, value, expansion=taylor(order))
+    # An output is a mean of numbers near 1, so round-off sets its last digits.
+    exact = softmax_attention(query, key, value)
+    np.testing.assert_allclose(direct, exact, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(fast, here, rtol=1e-12, atol=1e-14)
+    assert np.max(np.abs(query)) < 1
+    assert tokens == 1 or np.std(query - key) > 0.5
+
+
+def test_race_tokens_repeat_what_was_drawn(page: Page, tmp_path: Path) -> None:
+    script = "(maths, n) => [...maths.raceTokens(n, 2)[0]]"
+    long = ask(page, tmp_path, script, 5000)
+    assert long[: 2 * 2048] == ask(page, tmp_path, script, 2048)
+    assert long[2 * 2048 : 4 * 2048] == long[: 2 * 2048]
+    assert len(long) == 10_000
+    assert long[-1] == long[2 * (4999 - 4096) + 1]

@@ -43,6 +43,8 @@ FIGURES_OF_THE_BOOK = "test_expansion.py::test_output_bound_has_the_published_fi
 CHUNKS = "test_moments.py::test_chunks_and_updates_give_the_same"
 REFUSED = "test_normalization.py::test_a_statistic_over_all_tokens_is_refused_where_it_would_leak"
 BAD_MOMENTS = "test_moments.py::test_bad_input_names_the_argument"
+TIME_CROSSOVER = "test_complexity.py::test_both_forms_take_the_same_time_at_the_crossover"
+SLOPE = "test_scaling.py::test_slope_and_interval_by_hand"
 
 AUTOGRAD = "test_autograd.py::test_gradients_are_those_of_the_direct_sum"
 
@@ -520,6 +522,42 @@ BUGS = [
         "(4 if is_causal else 2) * numbers",
         "2 * numbers",
         "test_complexity.py::test_crossover_of_order_two",
+    ),
+    # Scaling.
+    Bug(
+        "a crossover in time with the rates exchanged",
+        "complexity.py",
+        "fast_flops(1, dim, order, value_dim) / fast",
+        "fast_flops(1, dim, order, value_dim) / slow",
+        TIME_CROSSOVER,
+    ),
+    Bug(
+        "a fixed time that counts half",
+        "complexity.py",
+        "b**2 + 4 * a",
+        "b**2 + 2 * a",
+        TIME_CROSSOVER,
+    ),
+    Bug(
+        "an interval with one side of the tail",
+        "scaling.py",
+        "(1 + share) / 2, len(x) - 2",
+        "share, len(x) - 2",
+        SLOPE,
+    ),
+    Bug(
+        "an interval with too many degrees of freedom",
+        "scaling.py",
+        "(1 + share) / 2, len(x) - 2",
+        "(1 + share) / 2, len(x) - 1",
+        SLOPE,
+    ),
+    Bug(
+        "two laws that meet at the inverse",
+        "scaling.py",
+        "second.factor / first.factor",
+        "first.factor / second.factor",
+        "test_scaling.py::test_two_laws_meet_where_they_are_equal",
     ),
 ]
 

@@ -11,6 +11,11 @@ from fastattn_lite.check.attention_as_a_kernel_sum import (
     check_tokens_that_fit,
     check_window_attention,
 )
+from fastattn_lite.check.complexity_scaling import (
+    check_slope_interval,
+    check_time_crossover,
+    check_useful_order,
+)
 from fastattn_lite.check.expansion_truncation import (
     check_best_shift,
     check_features_needed,
@@ -71,9 +76,12 @@ __all__ = [
     "check_saving",
     "check_score_gradient",
     "check_sharpest_weight",
+    "check_slope_interval",
     "check_stable_weights",
+    "check_time_crossover",
     "check_tokens_that_fit",
     "check_truncated_exp",
+    "check_useful_order",
     "check_value_gradient",
     "check_weight_distance",
     "check_window_attention",

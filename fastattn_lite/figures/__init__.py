@@ -2,7 +2,9 @@
 
 from fastattn_lite.figures.attention_matrix import AttentionMatrix
 from fastattn_lite.figures.base import Figure
+from fastattn_lite.figures.browser_race import BrowserRace
 from fastattn_lite.figures.causal_leak import CausalLeak
+from fastattn_lite.figures.complexity_scaling import ComplexityScaling
 from fastattn_lite.figures.cost_race import CostRace
 from fastattn_lite.figures.error_versus_order import ErrorVersusOrder
 from fastattn_lite.figures.far_field import FarField
@@ -16,7 +18,9 @@ from fastattn_lite.figures.truncation_error import TruncationError
 
 __all__ = [
     "AttentionMatrix",
+    "BrowserRace",
     "CausalLeak",
+    "ComplexityScaling",
     "CostRace",
     "ErrorVersusOrder",
     "FarField",

@@ -12,7 +12,8 @@ const QUIET_MILLISECONDS = 350;
 
 /**
  * A figure in anywidget's form. `build(frame)` makes the parts once and returns
- * `{ draw(state), summary(state) }`; draw runs after every change, at most once a frame.
+ * `{ draw(state), summary(state), stop() }`; draw runs after every change, at most once a frame,
+ * and stop, where there is one, when the figure leaves the page.
  */
 export function defineFigure(name, build, { toolbar = true } = {}) {
   return {
@@ -122,6 +123,7 @@ class Frame {
   stop() {
     for (const key of this.watched) this.model.off(`change:${key}`, this.listener);
     for (const plot of this.plots) plot.stop();
+    this.parts?.stop?.();
     clearTimeout(this.timer);
   }
 

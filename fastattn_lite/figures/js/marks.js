@@ -30,7 +30,7 @@ function line({ points, series }, { x, y }) {
   })];
 }
 
-const SHAPES = {
+export const SHAPES = {
   circle: "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0Z",
   square: "M-4.5 -4.5H4.5V4.5H-4.5Z",
   triangle: "M0 -5.5L5 4H-5Z",

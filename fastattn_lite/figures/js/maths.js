@@ -25,3 +25,5 @@ export { STREAM_TOKENS, mergeTokens } from "./maths/merging.js";
 export { measuredError, powerSums, randomTokens } from "./maths/measured.js";
 export { innerProductTerms } from "./maths/terms.js";
 export { randomNumbers } from "./maths/random.js";
+export { fitPowerLaw, measuredCrossover, meetingTokens, studentQuantile } from "./maths/scaling.js";
+export { fastRace, featureRecipe, raceTokens, softmaxRace } from "./maths/race.js";
