@@ -1,4 +1,4 @@
-"""The command line: `python -m fastattn_lite bench|info|figures`."""
+"""The command line: `python -m fastattn_lite bench|roofline|info|figures`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastattn_lite import __version__, benchmark, machine
+from fastattn_lite import __version__, benchmark, machine, roofline
 from fastattn_lite.attention import BACKENDS
 from fastattn_lite.complexity import Timing
 from fastattn_lite.progress import Progress
@@ -36,6 +36,12 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_bench(commands)
+    roof = commands.add_parser("roofline", help="measure the two speeds of this CPU, and the steps")
+    roof.add_argument("--tokens", type=_count, default=16_384, help="n of the steps (16384)")
+    roof.add_argument("--dims", type=_count, nargs="+", default=[32, 64], metavar="D")
+    roof.add_argument("--repeats", type=_count, default=9, help="timed calls of each (9)")
+    roof.add_argument("--json", type=Path, metavar="FILE", help="also store the result here")
+    roof.set_defaults(run=measure_roofline)
     info = commands.add_parser("info", help="versions, devices, backends, threads")
     info.add_argument("--json", action="store_true", help="print JSON")
     info.set_defaults(run=show_info)
@@ -80,7 +86,21 @@ def bench_and_print(given: argparse.Namespace) -> int:
     measured = benchmark.run(plan, Progress(plan.steps()))
     print(times_table(measured.samples), findings_table(measured.findings), sep="\n\n")
     if given.json is not None:
-        print(f"\nstored in {save_result(record(measured, given), given.json)}")
+        title = "Fast attention of order 2 on a CPU, float32"
+        print(f"\nstored in {save_result(record(measured, given, title), given.json)}")
+    return 0
+
+
+def measure_roofline(given: argparse.Namespace) -> int:
+    """Measure the roofline of this CPU and the steps on it, and store the result where asked."""
+    if given.json is not None:
+        check_target(given.json)
+    print(machine_line())
+    measured = roofline.measurements(given.tokens, given.dims, repeats=given.repeats)
+    print(times_table(measured.samples), findings_table(measured.findings), sep="\n\n")
+    if given.json is not None:
+        title = "Both steps of order 2 and the two speeds of a CPU, float32"
+        print(f"\nstored in {save_result(record(measured, given, title), given.json)}")
     return 0
 
 
@@ -113,15 +133,20 @@ def check_target(path: Path) -> None:
         raise ValueError(f"--json: the folder {path.parent} does not exist")
 
 
-def record(measured: benchmark.Measurements, given: argparse.Namespace) -> dict[str, Any]:
+def record(
+    measured: benchmark.Measurements, given: argparse.Namespace, title: str
+) -> dict[str, Any]:
     """Return the measurements as a stored result."""
     options = {name: value for name, value in vars(given).items() if name not in {"run", "json"}}
     words = [f"--{n.replace('_', '-')} {_words(v)}".strip() for n, v in options.items() if v]
+    command = "bench" if given.run is bench_and_print else "roofline"
     return {
         "schema_version": 1,
         "name": given.json.stem,
-        "title": "Fast attention of order 2 on a CPU, float32",
-        "command": " ".join(["python -m fastattn_lite bench", *words, f"--json {given.json.name}"]),
+        "title": title,
+        "command": " ".join(
+            [f"python -m fastattn_lite {command}", *words, f"--json {given.json.name}"]
+        ),
         "commit": machine.commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "device": machine.device(),

@@ -8,6 +8,7 @@ from fastattn_lite.figures.kernel_sum import KernelSum
 from fastattn_lite.figures.moment_stream import MomentStream
 from fastattn_lite.figures.monomial_basis import MonomialBasis
 from fastattn_lite.figures.quiz import Quiz
+from fastattn_lite.figures.roofline import Roofline
 from fastattn_lite.figures.style import plot_style
 from fastattn_lite.figures.truncation_error import TruncationError
 
@@ -20,6 +21,7 @@ __all__ = [
     "MomentStream",
     "MonomialBasis",
     "Quiz",
+    "Roofline",
     "TruncationError",
     "plot_style",
 ]

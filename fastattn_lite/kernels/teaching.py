@@ -8,6 +8,7 @@ The first kernel makes the states S_r and c_r, the second the outputs F_i / G_i.
 features is ever stored. The kernels that the package uses are built on the same two loops; they
 stand beside this file.
 """
+# pyright: basic, reportArgumentType=false
 
 import torch
 import triton

@@ -13,6 +13,7 @@ export { featureWeights, multiIndices, numberOfFeatures } from "./maths/features
 export {
   cacheCrossoverTokens, cacheNumbers, crossoverTokens, directFlops, fastFlops, momentNumbers,
 } from "./maths/complexity.js";
+export { attainable, directWork, intensityOf, leastSeconds, sampleWork, stepWork } from "./maths/roofline.js";
 export { convexHull, kernelSum } from "./maths/kernel_sum.js";
 export { MOVED, TOKENS, leak } from "./maths/leak.js";
 export { STREAM_TOKENS, mergeTokens } from "./maths/merging.js";
