@@ -138,7 +138,7 @@ class Roofline(Figure):
         for reached in self.measured():
             shade = color(MEASURED[reached.step])
             axes.plot([reached.intensity], [reached.rate], color=shade, marker="X", ls="")
-        axes.set(xlim=REACH, ylim=(roof.peak / 1e3, 4 * roof.peak))
+        axes.set(xlim=REACH, ylim=(roof.peak / 300, 4 * roof.peak))
         axes.set(xlabel=say(NAME, "axis_intensity"), ylabel=say(NAME, "axis_rate"))
         axes.legend(loc="lower right")
 

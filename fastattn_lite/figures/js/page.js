@@ -7,6 +7,7 @@ import KernelSum from "./figures/KernelSum.js";
 import MomentStream from "./figures/MomentStream.js";
 import MonomialBasis from "./figures/MonomialBasis.js";
 import Quiz from "./figures/Quiz.js";
+import Roofline from "./figures/Roofline.js";
 import TruncationError from "./figures/TruncationError.js";
 
-host({ CausalLeak, CostRace, ErrorVersusOrder, KernelSum, MomentStream, MonomialBasis, Quiz, TruncationError });
+host({ CausalLeak, CostRace, ErrorVersusOrder, KernelSum, MomentStream, MonomialBasis, Quiz, Roofline, TruncationError });

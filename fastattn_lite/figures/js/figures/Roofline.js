@@ -9,7 +9,7 @@ const RESULTS = { h100: log, cpu: onCpu };
 const UNIT = { h100: 1e12, cpu: 1e9 };
 const REACH = { min: 1, max: 1e6 };
 const ROWS = 11;
-const BAR_MARGIN = { top: 4, bottom: 4, left: 132, right: 58 };
+const BAR_MARGIN = { top: 4, bottom: 4, left: 132, right: 116 };
 const MEASURED = { accumulate: "chebyshev", evaluate: "warning", forward: "accent", softmax: "exact" };
 
 const stepOf = ({ what }) => what.split(":")[0];
@@ -28,9 +28,10 @@ function find({ device, dim, order, tokens }) {
     .filter((sample) => sample.dim === dim && sample.order === order && !sample.is_causal)
     .map((sample) => {
       const work = sampleWork(sample);
-      const rate = work.flops / Math.min(...sample.values);
+      const seconds = Math.min(...sample.values);
+      const rate = work.flops / seconds;
       const intensity = intensityOf(work);
-      return { what: sample.what, step: stepOf(sample), intensity, rate, share: rate / attainable(roof, intensity) };
+      return { what: sample.what, step: stepOf(sample), intensity, seconds, rate, share: rate / attainable(roof, intensity) };
     });
   return { roof, ridge: roof.peak / roof.bandwidth, works, measured };
 }
@@ -62,12 +63,12 @@ function marks(frame, { roof, ridge, works, measured }) {
 
 function bars(frame, measured) {
   if (!measured.length) return [{ kind: "text", series: "quiet", text: frame.say("none"), at: [0, ROWS - 1] }];
-  return measured.flatMap(({ what, step, share }, row) => {
+  return measured.flatMap(({ what, step, seconds, share }, row) => {
     const low = ROWS - 1 - row;
     return [
       { kind: "bar", series: MEASURED[step], from: 0, to: share, low: low + 0.15, high: low + 0.85 },
       { kind: "text", series: "text", text: frame.say(`what.${what}`), at: [-0.015, low + 0.3], anchor: "end" },
-      { kind: "text", series: "text", text: formatPercent(share), at: [share + 0.015, low + 0.3] },
+      { kind: "text", series: "text", text: frame.say("reached", { share: formatPercent(share), time: formatNumber(1e3 * seconds) }), at: [share + 0.015, low + 0.3] },
     ];
   });
 }
@@ -113,7 +114,7 @@ export default defineFigure("Roofline", (frame) => {
       const { peak } = found.roof;
       roofPlot.draw({
         x: { ...REACH, scale: "log", label: frame.say("axis_intensity") },
-        y: { min: peak / 1e3, max: 4 * peak, scale: "log", label: frame.say("axis_rate") },
+        y: { min: peak / 300, max: 4 * peak, scale: "log", label: frame.say("axis_rate") },
         marks: marks(frame, found),
       });
       shares.draw({ x: { min: 0, max: 1 }, y: { min: 0, max: ROWS }, margin: BAR_MARGIN, marks: bars(frame, found.measured) });
