@@ -18,6 +18,11 @@ from fastattn_lite.check.expansion_truncation import (
     check_truncated_exp,
     check_weight_distance,
 )
+from fastattn_lite.check.gpu_evaluation import (
+    check_intensity,
+    check_ridge_tokens,
+    check_row_states,
+)
 from fastattn_lite.check.intro import check_crossover, check_order_one_attention
 from fastattn_lite.check.kernel_factorization import (
     check_largest_order,
@@ -42,12 +47,15 @@ __all__ = [
     "check_equal",
     "check_features_needed",
     "check_fitted_expansion",
+    "check_intensity",
     "check_keys_in_chunks",
     "check_largest_order",
     "check_monomials",
     "check_multiplicity",
     "check_order_one_attention",
     "check_rescaled",
+    "check_ridge_tokens",
+    "check_row_states",
     "check_stable_weights",
     "check_tokens_that_fit",
     "check_truncated_exp",
