@@ -1,10 +1,10 @@
 """Attention of order 2 in two small Triton kernels, made to be read.
 
-    S_r = sum_j k_jr k_j v_j^T,   c_r = sum_j k_jr k_j     for r = 0 (k_j0 = 1), 1, ..., d
-    F_i = sum_j v_j + sum_r a_r q_ir S_r^T q_i,   G_i = n + sum_r a_r q_ir c_r . q_i
-    a_0 = scale,   a_r = scale^2 / 2
+    S_r = sum_j k_jr k_j v_j^T,   g_r = sum_j k_jr k_j     for r = 0 (k_j0 = 1), 1, ..., d
+    F_i = sum_j v_j + sum_r weight_r q_ir S_r^T q_i,   G_i = n + sum_r weight_r q_ir g_r . q_i
+    weight_0 = scale,   weight_r = scale^2 / 2
 
-The first kernel makes the states S_r and c_r, the second the outputs F_i / G_i. No table of
+The first kernel makes the states S_r and g_r, the second the outputs F_i / G_i. No table of
 features is ever stored. The kernels that the package uses are built on the same two loops; they
 stand beside this file.
 """
@@ -20,7 +20,7 @@ def accumulate_kernel(
     key, value, states, counts, tokens, scale,
     D: tl.constexpr, E: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Write one row of the state, a_r S_r / n and a_r c_r / n: program (row, head)."""
+    """Write one row of the state, weight_r S_r / n and weight_r g_r / n: program (row, head)."""
     row, head = tl.program_id(0), tl.program_id(1).to(tl.int64)
     t, c, e = tl.arange(0, BLOCK), tl.arange(0, D), tl.arange(0, E)
     key += head * tokens * D
