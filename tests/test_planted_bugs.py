@@ -43,6 +43,7 @@ FIGURES_OF_THE_BOOK = "test_expansion.py::test_output_bound_has_the_published_fi
 CHUNKS = "test_moments.py::test_chunks_and_updates_give_the_same"
 REFUSED = "test_normalization.py::test_a_statistic_over_all_tokens_is_refused_where_it_would_leak"
 BAD_MOMENTS = "test_moments.py::test_bad_input_names_the_argument"
+TEACHING = "kernels/test_teaching.py::test_the_outputs_are_those_of_the_oracle"
 
 BUGS = [
     # Step 1: the polynomial and its bounds.
@@ -338,6 +339,42 @@ BUGS = [
         "(4 if is_causal else 2) * numbers",
         "2 * numbers",
         "test_complexity.py::test_crossover_of_order_two",
+    ),
+    # The roofline and the teaching kernel.
+    Bug(
+        "stored features that pass through memory once",
+        "roofline.py",
+        "traffic += 2 * number_bytes",
+        "traffic += number_bytes",
+        "test_roofline.py::test_work_by_hand",
+    ),
+    Bug(
+        "a roof without its slope",
+        "roofline.py",
+        "return min(self.peak, intensity * self.bandwidth)",
+        "return max(self.peak, intensity * self.bandwidth)",
+        "test_roofline.py::test_the_roof_rises_to_the_ridge_and_is_flat_from_there",
+    ),
+    Bug(
+        "row 0 of the teaching kernel without its constant 1",
+        "kernels/teaching.py",
+        "mask=there & (row > 0), other=1.0)",
+        "mask=there & (row > 0), other=0.0)",
+        TEACHING,
+    ),
+    Bug(
+        "square of the teaching kernel without 1/2",
+        "kernels/teaching.py",
+        "tl.where(row > 0, scale * scale / 2, scale)",
+        "tl.where(row > 0, scale * scale, scale)",
+        TEACHING,
+    ),
+    Bug(
+        "tokens beyond the last counted by the teaching kernel",
+        "kernels/teaching.py",
+        "scale) / tokens",
+        "scale) / tl.cdiv(tokens, BLOCK) / BLOCK",
+        TEACHING,
     ),
 ]
 
