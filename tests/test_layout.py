@@ -16,7 +16,7 @@ from fastattn_lite import Expansion, Moments
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("fastattn_lite/**/*.py"), *ROOT.glob("tools/**/*.py")])
 STEPS = ("reference", "expansion", "factorization", "moments", "attention")
-MODULES = (*STEPS, "normalization", "complexity")
+MODULES = (*STEPS, "normalization", "complexity", "roofline")
 LONGEST = 30
 OPTIONAL = {"torch", "triton", "matplotlib", "anywidget", "jsonschema"}
 MAY_IMPORT = {"figures": {"anywidget", "matplotlib"}, "kernels": {"torch", "triton"}}
