@@ -1,4 +1,4 @@
-"""The command line: `python -m fastattn_lite bench|info|figures`."""
+"""The command line: `python -m fastattn_lite bench|roofline|info|figures`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fastattn_lite import __version__, benchmark, gpu_benchmark, machine
+from fastattn_lite import __version__, benchmark, gpu_benchmark, machine, roofline
 from fastattn_lite.attention import BACKENDS
 from fastattn_lite.complexity import Timing
 from fastattn_lite.progress import Progress
@@ -39,6 +39,12 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_bench(commands)
+    roof = commands.add_parser("roofline", help="measure the two speeds of this CPU, and the steps")
+    roof.add_argument("--tokens", type=_count, default=16_384, help="n of the steps (16384)")
+    roof.add_argument("--dims", type=_count, nargs="+", default=[32, 64], metavar="D")
+    roof.add_argument("--repeats", type=_count, default=9, help="timed calls of each (9)")
+    roof.add_argument("--json", type=Path, metavar="FILE", help="also store the result here")
+    roof.set_defaults(run=measure_roofline)
     info = commands.add_parser("info", help="versions, devices, backends, threads")
     info.add_argument("--json", action="store_true", help="print JSON")
     info.set_defaults(run=show_info)
@@ -91,7 +97,21 @@ def bench_and_print(given: argparse.Namespace) -> int:
     measured = measured_on_gpu(given) if given.gpu else measured_on_cpu(given)
     print(times_table(measured.samples), findings_table(measured.findings), sep="\n\n")
     if given.json is not None:
-        print(f"\nstored in {save_result(record(measured, given), given.json)}")
+        title = "Fused attention on a GPU, bfloat16" if given.gpu else CPU_TITLE
+        print(f"\nstored in {save_result(record(measured, given, title), given.json)}")
+    return 0
+
+
+def measure_roofline(given: argparse.Namespace) -> int:
+    """Measure the roofline of this CPU and the steps on it, and store the result where asked."""
+    if given.json is not None:
+        check_target(given.json)
+    print(machine_line())
+    measured = roofline.measurements(given.tokens, given.dims, repeats=given.repeats)
+    print(times_table(measured.samples), findings_table(measured.findings), sep="\n\n")
+    if given.json is not None:
+        title = "Both steps of order 2 and the two speeds of a CPU, float32"
+        print(f"\nstored in {save_result(record(measured, given, title), given.json)}")
     return 0
 
 
@@ -159,19 +179,25 @@ def check_target(path: Path) -> None:
         raise ValueError(f"--json: the folder {path.parent} does not exist")
 
 
-def record(measured: benchmark.Measurements, given: argparse.Namespace) -> dict[str, Any]:
+def record(
+    measured: benchmark.Measurements, given: argparse.Namespace, title: str
+) -> dict[str, Any]:
     """Return the measurements as a stored result."""
     options = {name: value for name, value in vars(given).items() if name not in {"run", "json"}}
     words = [f"--{n.replace('_', '-')} {_words(v)}".strip() for n, v in options.items() if v]
+    command = "bench" if given.run is bench_and_print else "roofline"
+    is_gpu = bool(getattr(given, "gpu", False))
     return {
         "schema_version": 1,
         "name": given.json.stem,
-        "title": "Fused attention on a GPU, bfloat16" if given.gpu else CPU_TITLE,
-        "command": " ".join(["python -m fastattn_lite bench", *words, f"--json {given.json.name}"]),
+        "title": title,
+        "command": " ".join(
+            [f"python -m fastattn_lite {command}", *words, f"--json {given.json.name}"]
+        ),
         "commit": machine.commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": machine.device() | ({"accelerator": machine.accelerator()} if given.gpu else {}),
-        "versions": machine.versions() | (machine.accelerator_versions() if given.gpu else {}),
+        "device": machine.device() | ({"accelerator": machine.accelerator()} if is_gpu else {}),
+        "versions": machine.versions() | (machine.accelerator_versions() if is_gpu else {}),
         "samples": measured.samples,
         "summary": {name: finding.entry() for name, finding in measured.findings.items()},
     }

@@ -34,6 +34,7 @@ from fastattn_lite.check import (
     check_farthest,
     check_features_needed,
     check_fitted_expansion,
+    check_intensity,
     check_keys_in_chunks,
     check_largest_order,
     check_monomials,
@@ -42,6 +43,8 @@ from fastattn_lite.check import (
     check_order_for_full_rank,
     check_order_one_attention,
     check_rescaled,
+    check_ridge_tokens,
+    check_row_states,
     check_rows_of_matrix,
     check_saving,
     check_score_gradient,
@@ -337,6 +340,34 @@ def useful_order(n, d, ratio, count=math.comb):
     return order
 
 
+def intensity(tokens, dim, order, size, is_stored, *, passes=2, moment=4, lists=2, column=1):
+    features = math.comb(dim + order, order)
+    flops = 2 * tokens * features * (dim + column)
+    traffic = size * tokens * dim * lists + moment * features * (dim + 1)
+    return flops / (traffic + is_stored * passes * size * tokens * features)
+
+
+def row_states(key, value, block):
+    states = np.zeros((key.shape[1] + 1, key.shape[1], value.shape[1]))
+    for start in range(0, len(key), block):
+        k, v = key[start : start + block], value[start : start + block]
+        states[0] += k.T @ v
+        for row in range(key.shape[1]):
+            states[row + 1] += (k * k[:, [row]]).T @ v
+    return states
+
+
+def all_products(key, value, block):
+    pairs = (key[:, :, None] * key[:, None, :]).reshape(len(key), -1)
+    squares = (pairs.T @ value).reshape(key.shape[1], key.shape[1], -1)
+    return np.concatenate([(key.T @ value)[None], squares])
+
+
+def ridge_tokens(dim, order, size, ridge, *, moment=4, lists=2, steps=1):
+    moments = math.comb(dim + order, order) * (dim + 1)
+    return moment * moments * ridge / (2 * steps * moments - lists * dim * size * ridge)
+
+
 RIGHT = {
     check_rows_of_matrix: rows_of_matrix,
     check_order_for_full_rank: order_for_full_rank,
@@ -347,6 +378,9 @@ RIGHT = {
     check_slope_interval: slope_interval,
     check_time_crossover: time_crossover,
     check_useful_order: useful_order,
+    check_intensity: intensity,
+    check_row_states: row_states,
+    check_ridge_tokens: ridge_tokens,
     check_cache_crossover: cache_crossover,
     check_chunked_outputs: chunked_outputs,
     check_compensated_sum: compensated_sum,
@@ -486,6 +520,38 @@ WRONG = [
     (check_useful_order, lambda n, d, r: useful_order(n, d, 1), "do not come into"),
     (check_useful_order, lambda n, d, r: useful_order(n, d, 1 / r), "wrong way round"),
     (check_useful_order, lambda n, d, r: 0, "Raise the order"),
+    (check_intensity, lambda *case: intensity(*case, passes=1), "read again"),
+    (check_intensity, lambda *case: intensity(*case, moment=0), "bytes of the moments"),
+    (check_intensity, lambda *case: intensity(*case, moment=case[3]), "float32"),
+    (check_intensity, lambda *case: intensity(*case, lists=1), "two lists"),
+    (check_intensity, lambda *case: intensity(*case) / 2, "two flops"),
+    (check_intensity, lambda *case: intensity(*case) * 2, "both steps"),
+    (check_intensity, lambda *case: intensity(*case, column=0), "the ones"),
+    (check_intensity, lambda *case: 1 / intensity(*case), "other way round"),
+    (check_intensity, lambda *case: 63.0, "flops and the bytes apart"),
+    (check_row_states, lambda k, v, b: np.roll(row_states(k, v, b), -1, axis=0), "stands last"),
+    (
+        check_row_states,
+        lambda k, v, b: np.concatenate([row_states(k, v, b)[:1], row_states(k, v, b)[1:] / 2]),
+        "factor 1/2",
+    ),
+    (
+        check_row_states,
+        lambda k, v, b: row_states(k[: len(k) // b * b], v[: len(v) // b * b], b),
+        "last block",
+    ),
+    (
+        check_row_states,
+        lambda k, v, b: np.concatenate([0 * row_states(k, v, b)[:1], row_states(k, v, b)[1:]]),
+        "row 0 is empty",
+    ),
+    (check_row_states, all_products, "n x d^2"),
+    (check_row_states, lambda k, v, b: row_states(k, v, b) + 1, "are not the sums"),
+    (check_ridge_tokens, lambda *case: ridge_tokens(*case, lists=0), "must be read"),
+    (check_ridge_tokens, lambda *case: ridge_tokens(*case, moment=case[2]), "float32"),
+    (check_ridge_tokens, lambda *case: ridge_tokens(*case, lists=1), "key and the value"),
+    (check_ridge_tokens, lambda *case: ridge_tokens(*case, steps=2), "are both"),
+    (check_ridge_tokens, lambda *case: 810.0, "is not the ridge"),
     (check_cache_crossover, lambda d, p, c, m: cache_crossover(d, p, m, c), "wrong way round"),
     (check_cache_crossover, lambda d, p, c, m: cache_crossover(d, p, 1, 1), "not their bytes"),
     (check_cache_crossover, lambda d, p, c, m: math.comb(d + p, p) * m / (2 * c), "of ones"),

@@ -26,6 +26,7 @@ MODULES = (
     "clusters",
     "gauss",
     "scaling",
+    "roofline",
 )
 LONGEST = 30
 OPTIONAL = {"torch", "triton", "matplotlib", "anywidget", "jsonschema"}

@@ -59,6 +59,8 @@ from fastattn_lite.figures.measured import leak, measure, random_tokens
 from fastattn_lite.figures.merging import merge_tokens
 from fastattn_lite.figures.random import RandomNumbers
 from fastattn_lite.normalization import NORMALIZATIONS, default_scale
+from fastattn_lite.results import load_result
+from fastattn_lite.roofline import direct_work, roof_of, sample_work, step_work
 from fastattn_lite.scaling import PowerLaw, fit_power_law, meeting_tokens
 from tools.browser import ARGUMENTS, executable
 
@@ -624,3 +626,41 @@ def test_race_tokens_repeat_what_was_drawn(page: Page, tmp_path: Path) -> None:
     assert long[2 * 2048 : 4 * 2048] == long[: 2 * 2048]
     assert len(long) == 10_000
     assert long[-1] == long[2 * (4999 - 4096) + 1]
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_work_of_a_step(page: Page, tmp_path: Path, is_stored: bool) -> None:
+    vectors = list(itertools.product((1, 4096), (16, 64, 128), range(4), (2, 4)))
+    script = """(maths, { vectors, isStored }) => vectors.map(([n, d, p, bytes]) => [
+        maths.stepWork(n, d, p, bytes, isStored), maths.directWork(n, d, bytes, isStored)])"""
+    answers = ask(page, tmp_path, script, {"vectors": vectors, "isStored": is_stored})
+    for (n, d, p, size), (step, direct) in zip(vectors, answers, strict=True):
+        here = step_work(n, d, p, number_bytes=size, is_stored=is_stored)
+        there = direct_work(n, d, number_bytes=size, is_causal=is_stored)
+        np.testing.assert_allclose([step["flops"], step["bytes"]], [here.flops, here.bytes], 1e-12)
+        np.testing.assert_allclose(
+            [direct["flops"], direct["bytes"]], [there.flops, there.bytes], 1e-12
+        )
+
+
+@pytest.mark.parametrize("name", ["gpu_design_log", "cpu_roofline"])
+def test_stored_runs_under_their_roof(page: Page, tmp_path: Path, name: str) -> None:
+    result = load_result(name)
+    roof = roof_of(result)
+    vectors = {
+        "samples": result["samples"],
+        "roof": {"peak": roof.peak, "bandwidth": roof.bandwidth},
+    }
+    script = """(maths, { samples, roof }) => samples.map((sample) => {
+        const work = maths.sampleWork(sample);
+        const intensity = maths.intensityOf(work);
+        return [work.flops, work.bytes, maths.attainable(roof, intensity),
+            maths.leastSeconds(roof, work)];
+    })"""
+    there = ask(page, tmp_path, script, vectors)
+    works = [sample_work(sample) for sample in result["samples"]]
+    here = [
+        [work.flops, work.bytes, roof.attainable(work.intensity), roof.least_seconds(work)]
+        for work in works
+    ]
+    np.testing.assert_allclose(there, here, rtol=1e-12)

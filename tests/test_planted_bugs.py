@@ -47,6 +47,7 @@ TIME_CROSSOVER = "test_complexity.py::test_both_forms_take_the_same_time_at_the_
 SLOPE = "test_scaling.py::test_slope_and_interval_by_hand"
 
 AUTOGRAD = "test_autograd.py::test_gradients_are_those_of_the_direct_sum"
+TEACHING = "kernels/test_teaching.py::test_the_outputs_are_those_of_the_oracle"
 
 BUGS = [
     # Step 1: the polynomial and its bounds.
@@ -558,6 +559,42 @@ BUGS = [
         "second.factor / first.factor",
         "first.factor / second.factor",
         "test_scaling.py::test_two_laws_meet_where_they_are_equal",
+    ),
+    # The roofline and the teaching kernel.
+    Bug(
+        "stored features that pass through memory once",
+        "roofline.py",
+        "traffic += 2 * number_bytes",
+        "traffic += number_bytes",
+        "test_roofline.py::test_work_by_hand",
+    ),
+    Bug(
+        "a roof without its slope",
+        "roofline.py",
+        "return min(self.peak, intensity * self.bandwidth)",
+        "return max(self.peak, intensity * self.bandwidth)",
+        "test_roofline.py::test_the_roof_rises_to_the_ridge_and_is_flat_from_there",
+    ),
+    Bug(
+        "row 0 of the teaching kernel without its constant 1",
+        "kernels/teaching.py",
+        "mask=there & (row > 0), other=1.0)",
+        "mask=there & (row > 0), other=0.0)",
+        TEACHING,
+    ),
+    Bug(
+        "square of the teaching kernel without 1/2",
+        "kernels/teaching.py",
+        "tl.where(row > 0, scale * scale / 2, scale)",
+        "tl.where(row > 0, scale * scale, scale)",
+        TEACHING,
+    ),
+    Bug(
+        "tokens beyond the last counted by the teaching kernel",
+        "kernels/teaching.py",
+        "scale) / tokens",
+        "scale) / tl.cdiv(tokens, BLOCK) / BLOCK",
+        TEACHING,
     ),
 ]
 

@@ -33,6 +33,11 @@ from fastattn_lite.check.full_attention_matrix import (
     check_rows_of_matrix,
     check_sharpest_weight,
 )
+from fastattn_lite.check.gpu_evaluation import (
+    check_intensity,
+    check_ridge_tokens,
+    check_row_states,
+)
 from fastattn_lite.check.gradients import (
     check_saving,
     check_score_gradient,
@@ -64,6 +69,7 @@ __all__ = [
     "check_farthest",
     "check_features_needed",
     "check_fitted_expansion",
+    "check_intensity",
     "check_keys_in_chunks",
     "check_largest_order",
     "check_monomials",
@@ -72,6 +78,8 @@ __all__ = [
     "check_order_for_full_rank",
     "check_order_one_attention",
     "check_rescaled",
+    "check_ridge_tokens",
+    "check_row_states",
     "check_rows_of_matrix",
     "check_saving",
     "check_score_gradient",

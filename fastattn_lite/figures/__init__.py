@@ -13,6 +13,7 @@ from fastattn_lite.figures.kernel_sum import KernelSum
 from fastattn_lite.figures.moment_stream import MomentStream
 from fastattn_lite.figures.monomial_basis import MonomialBasis
 from fastattn_lite.figures.quiz import Quiz
+from fastattn_lite.figures.roofline import Roofline
 from fastattn_lite.figures.style import plot_style
 from fastattn_lite.figures.truncation_error import TruncationError
 
@@ -30,6 +31,7 @@ __all__ = [
     "MomentStream",
     "MonomialBasis",
     "Quiz",
+    "Roofline",
     "TruncationError",
     "plot_style",
 ]

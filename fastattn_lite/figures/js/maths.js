@@ -18,6 +18,7 @@ export {
 export {
   SOURCES, farField, farFieldBound, farFieldError, improvedGaussBound, isFar, multipoleBound,
 } from "./maths/far_field.js";
+export { attainable, directWork, intensityOf, leastSeconds, sampleWork, stepWork } from "./maths/roofline.js";
 export { convexHull, kernelSum } from "./maths/kernel_sum.js";
 export { slopeOfWeight } from "./maths/gradient.js";
 export { MOVED, TOKENS, leak } from "./maths/leak.js";

@@ -12,6 +12,7 @@ import KernelSum from "./figures/KernelSum.js";
 import MomentStream from "./figures/MomentStream.js";
 import MonomialBasis from "./figures/MonomialBasis.js";
 import Quiz from "./figures/Quiz.js";
+import Roofline from "./figures/Roofline.js";
 import TruncationError from "./figures/TruncationError.js";
 
-host({ AttentionMatrix, BrowserRace, CausalLeak, ComplexityScaling, CostRace, ErrorVersusOrder, FarField, GradientBound, KernelSum, MomentStream, MonomialBasis, Quiz, TruncationError });
+host({ AttentionMatrix, BrowserRace, CausalLeak, ComplexityScaling, CostRace, ErrorVersusOrder, FarField, GradientBound, KernelSum, MomentStream, MonomialBasis, Quiz, Roofline, TruncationError });
