@@ -1,10 +1,15 @@
-"""What all tests share: how long the notebooks may take."""
+"""What all tests share: kernels run without a GPU, and how long the notebooks may take."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections import defaultdict
 
 import pytest
+
+if shutil.which("nvidia-smi") is None:
+    os.environ["TRITON_INTERPRET"] = "1"  # before anything imports triton
 
 NOTEBOOK_SECONDS = 30.0
 _seconds: dict[str, float] = defaultdict(float)
