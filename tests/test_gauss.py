@@ -9,7 +9,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fastattn_lite import (
@@ -168,6 +168,7 @@ def test_improved_error_stays_under_its_bound(seed, order, dim, count):
 @pytest.mark.equation("eq-improved-gauss-bound")
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 12), st.floats(0.01, 3), st.floats(0, 6), st.floats(0, 1))
+@example(order=0, radius=3.0, distance=0.5, share=0.3)
 def test_the_bound_covers_every_source_and_target(order, radius, distance, share):
     at_edge = improved_gauss_bound(order, radius=radius, distance=distance)
     inside = improved_gauss_bound(order, radius=share * radius, distance=distance)
