@@ -14,6 +14,8 @@ Result = dict[str, Any]
 SECTION = "ComplexityScaling"
 SOFTMAX = ("scaled_dot_product", "softmax", "flash", "cudnn")
 """What the name of an implementation holds that computes softmax, so that no order matters."""
+STEPS_ONLY = ("_roofline", "_log")
+"""Ends of names of results that time single steps, not whole attention."""
 NOT_ATTENTION = ("matrix products",)
 DROPPED = ("doublings", "peak memory")
 """Remarks behind a comma that do not make another task."""
@@ -22,7 +24,8 @@ UNITS = ("s", "byte")
 
 def stored_results() -> list[Result]:
     """Return the measured results on processors (cpu_...) and graphics cards (gpu_...)."""
-    return [load_result(name) for name in list_results() if name.startswith(("cpu_", "gpu_"))]
+    names = [name for name in list_results() if name.startswith(("cpu_", "gpu_"))]
+    return [load_result(name) for name in names if not name.endswith(STEPS_ONLY)]
 
 
 def own_result(own: Result | str | Path) -> Result:

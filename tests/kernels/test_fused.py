@@ -237,7 +237,7 @@ def test_rows_and_weights_spell_out_the_polynomial(order, width):
         [z[i] * z[j] for i, j in zip(table.first, table.second, strict=True)]
         for z in (padded_x, padded_y)
     ]
-    both = torch.tensor(monomials[0]) * torch.tensor(monomials[1])
+    both = torch.tensor(monomials, dtype=torch.float64).prod(0)
     weights = torch.from_numpy(rows.shared_weights(coefficients, width)).double()
     score = float(x @ y)
     value = float(torch.einsum("r,rc,c->", both, weights, torch.from_numpy(x * y)))
