@@ -177,7 +177,7 @@ def takes_kernels(
 ) -> bool:
     """Say whether the fused kernels take the problem.
 
-    Raises `TypeError` or `ValueError`, saying why not, where `backend` asks for them by name.
+    Raises `ValueError`, saying why not, where `backend` asks for them by name.
     """
     if backend not in ("auto", "triton"):
         return False

@@ -30,6 +30,7 @@ from fastattn_lite.gpu_benchmark import (
     Problem,
     Samples,
 )
+from fastattn_lite.kernels.rows import scaled
 
 Tensor = torch.Tensor
 Call = Callable[..., Any]
@@ -83,8 +84,7 @@ def with_autograd(forward: Forward) -> Call:
 
 def coefficients(problem: Problem) -> tuple[float, ...]:
     """Return a_l scale^l of the Taylor polynomial, with the scale 1/sqrt(d)."""
-    scale = problem.dim**-0.5
-    return tuple(float(a) * scale**i for i, a in enumerate(taylor(problem.order).coefficients))
+    return scaled(taylor(problem.order).coefficients, problem.dim**-0.5)
 
 
 def fused(problem: Problem, _tokens: int) -> Forward:

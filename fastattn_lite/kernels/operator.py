@@ -9,6 +9,7 @@ import torch
 
 from fastattn_lite.kernels.backward import attention_backward
 from fastattn_lite.kernels.forward import attention
+from fastattn_lite.kernels.rows import scaled
 
 Tensor = torch.Tensor
 Lead = tuple[int, ...]
@@ -42,11 +43,6 @@ def backward(
         for gradient, x in zip(gradients, (query, key, value), strict=True)
     )
     return query, key, value
-
-
-def scaled(coefficients: Sequence[float], scale: float) -> tuple[float, ...]:
-    """Return the coefficients a_l scale^l, so that f takes q.k itself."""
-    return tuple(float(a) * scale**degree for degree, a in enumerate(coefficients))
 
 
 def flat(x: Tensor, lead: Lead) -> Tensor:

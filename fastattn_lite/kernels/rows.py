@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,11 @@ def rows_of(order: int, width: int) -> Rows:
     wide = width >= 32
     half = int(np.sum(table[:, 0] <= width // 2)) if wide else len(pairs)
     return Rows(order, width, table[:, 0].copy(), table[:, 1].copy(), half)
+
+
+def scaled(coefficients: Sequence[float], scale: float) -> tuple[float, ...]:
+    """Return the coefficients a_l scale^l, so that f takes q.k itself."""
+    return tuple(float(a) * scale**degree for degree, a in enumerate(coefficients))
 
 
 @functools.lru_cache(maxsize=64)

@@ -73,6 +73,24 @@ class Stage:
             context.close()
 
 
+def check_width_and_theme(page: Page, width: int, theme: str) -> None:
+    """Check that the page does not scroll sideways and that the figure has the theme's colour."""
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    surface = page.evaluate("getComputedStyle(document.querySelector('.fastattn')).backgroundColor")
+    assert (surface == "rgb(255, 255, 255)") == (theme == "light")
+
+
+def check_labels_inside(page: Page, width: int) -> None:
+    """Check that every text of the plots stands within the page."""
+    boxes = page.eval_on_selector_all(
+        ".fastattn-plot text",
+        "nodes => nodes.map((node) => { const box = node.getBoundingClientRect();"
+        " return [box.left, box.right]; })",
+    )
+    assert min(left for left, _ in boxes) >= 0
+    assert max(right for _, right in boxes) <= width
+
+
 def sentence(page: Page) -> str:
     """Return what the first figure of the page says now."""
     return page.locator(".fastattn-sentence").first.inner_text()

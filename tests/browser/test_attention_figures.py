@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from browser.stage import HEIGHTS, REDRAWS, Stage, sentence, state
+from browser.stage import HEIGHTS, REDRAWS, Stage, check_width_and_theme, sentence, state
 from fastattn_lite.figures import CausalLeak, ErrorVersusOrder, Quiz
 
 pytestmark = pytest.mark.browser
@@ -80,9 +80,7 @@ def test_the_page_says_what_python_says(stage: Stage, figure: Any) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_width_and_theme(stage: Stage, figure: Any, width: int, theme: Any) -> None:
     page = stage.show(figure, width=width, color_scheme=theme)
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    surface = page.evaluate("getComputedStyle(document.querySelector('.fastattn')).backgroundColor")
-    assert (surface == "rgb(255, 255, 255)") == (theme == "light")
+    check_width_and_theme(page, width, theme)
     sizes = page.eval_on_selector_all(
         ".fastattn button, .fastattn input[type=range], .fastattn-bar label, .fastattn-option",
         "nodes => nodes.map((node) => node.getBoundingClientRect().height)",

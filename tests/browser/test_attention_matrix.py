@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from browser.stage import HEIGHTS, REDRAWS, SENTENCES, Stage, drag, sentence, state
+from browser.stage import (
+    HEIGHTS,
+    REDRAWS,
+    SENTENCES,
+    Stage,
+    check_width_and_theme,
+    drag,
+    sentence,
+    state,
+)
 from fastattn_lite.figures import AttentionMatrix
 
 pytestmark = pytest.mark.browser
@@ -55,9 +64,7 @@ def test_a_readers_own_tokens_are_shown(stage: Stage, count: int) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_width_and_theme(stage: Stage, width: int, theme: Any) -> None:
     page = stage.show(AttentionMatrix(order=3, temperature=0.25), width=width, color_scheme=theme)
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    surface = page.evaluate("getComputedStyle(document.querySelector('.fastattn')).backgroundColor")
-    assert (surface == "rgb(255, 255, 255)") == (theme == "light")
+    check_width_and_theme(page, width, theme)
     sizes = page.eval_on_selector_all(
         ".fastattn button, .fastattn input[type=range], .fastattn-bar label, .fastattn-toggle",
         "nodes => nodes.map((node) => node.getBoundingClientRect().height)",

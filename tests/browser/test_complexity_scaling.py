@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import traitlets
 
-from browser.stage import HEIGHTS, REDRAWS, SENTENCES, Stage, sentence, state
+from browser.stage import HEIGHTS, REDRAWS, SENTENCES, Stage, check_width_and_theme, sentence, state
 from fastattn_lite.figures import ComplexityScaling
 from fastattn_lite.figures.stored import kind_of, series_of, stored_results
 from fastattn_lite.results import load_result
@@ -136,9 +136,7 @@ def test_the_page_says_what_python_says(stage: Stage, figure: ComplexityScaling)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_width_and_theme(stage: Stage, width: int, theme: Any) -> None:
     page = stage.show(FIGURES[4], width=width, color_scheme=theme, reduced_motion="reduce")
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    surface = page.evaluate("getComputedStyle(document.querySelector('.fastattn')).backgroundColor")
-    assert (surface == "rgb(255, 255, 255)") == (theme == "light")
+    check_width_and_theme(page, width, theme)
     states = [
         {"dim": dim, "quantity": quantity, "fit_from": start, "hidden": hidden}
         for dim in (64, 16)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from browser.stage import HEIGHTS, REDRAWS, Stage, sentence, state
+from browser.stage import HEIGHTS, REDRAWS, Stage, check_width_and_theme, sentence, state
 from fastattn_lite.figures import GradientBound
 
 pytestmark = pytest.mark.browser
@@ -33,9 +33,7 @@ def test_the_page_says_what_python_says(stage: Stage, figure: GradientBound) -> 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_width_and_theme(stage: Stage, width: int, theme: Any) -> None:
     page = stage.show(GradientBound(), width=width, color_scheme=theme)
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    surface = page.evaluate("getComputedStyle(document.querySelector('.fastattn')).backgroundColor")
-    assert (surface == "rgb(255, 255, 255)") == (theme == "light")
+    check_width_and_theme(page, width, theme)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from browser.stage import HEIGHTS, REDRAWS, Stage, drag, sentence, state
+from browser.stage import HEIGHTS, REDRAWS, Stage, check_width_and_theme, drag, sentence, state
 from fastattn_lite.figures import KernelSum
 
 pytestmark = pytest.mark.browser
@@ -39,9 +39,7 @@ def test_the_page_says_what_python_says(stage: Stage, figure: KernelSum) -> None
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_width_and_theme(stage: Stage, width: int, theme: Any) -> None:
     page = stage.show(KernelSum(), width=width, color_scheme=theme)
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    surface = page.evaluate("getComputedStyle(document.querySelector('.fastattn')).backgroundColor")
-    assert (surface == "rgb(255, 255, 255)") == (theme == "light")
+    check_width_and_theme(page, width, theme)
     room: Any = page.locator(".fastattn-knob-room").bounding_box()
     assert min(room["width"], room["height"]) >= 24
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from browser.stage import HEIGHTS, REDRAWS, SENTENCES, Stage, sentence, state
+from browser.stage import HEIGHTS, REDRAWS, SENTENCES, Stage, check_width_and_theme, sentence, state
 from fastattn_lite.figures import MonomialBasis
 
 pytestmark = pytest.mark.browser
@@ -40,9 +40,7 @@ def test_nothing_below_the_figure_moves(stage: Stage, width: int) -> None:
 def test_every_width_and_theme(stage: Stage, width: int, theme: Any) -> None:
     figure = MonomialBasis(dim=4, order=4, basis="full")
     page = stage.show(figure, width=width, color_scheme=theme)
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    surface = page.evaluate("getComputedStyle(document.querySelector('.fastattn')).backgroundColor")
-    assert (surface == "rgb(255, 255, 255)") == (theme == "light")
+    check_width_and_theme(page, width, theme)
     sizes = page.eval_on_selector_all(
         ".fastattn button, .fastattn input[type=range], .fastattn-bar label, .fastattn-rows tr",
         "nodes => nodes.map((node) => node.getBoundingClientRect().height)",

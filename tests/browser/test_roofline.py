@@ -9,7 +9,16 @@ import pytest
 import traitlets
 from playwright.sync_api import Page
 
-from browser.stage import HEIGHTS, REDRAWS, SENTENCES, Stage, sentence, state
+from browser.stage import (
+    HEIGHTS,
+    REDRAWS,
+    SENTENCES,
+    Stage,
+    check_labels_inside,
+    check_width_and_theme,
+    sentence,
+    state,
+)
 from fastattn_lite.figures import Roofline
 
 pytestmark = pytest.mark.browser
@@ -50,16 +59,8 @@ def test_every_setting_says_what_python_says_and_keeps_its_height(stage: Stage) 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_width_and_theme(stage: Stage, figure: Roofline, width: int, theme: Any) -> None:
     page = stage.show(figure, width=width, color_scheme=theme, reduced_motion="reduce")
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    surface = page.evaluate("getComputedStyle(document.querySelector('.fastattn')).backgroundColor")
-    assert (surface == "rgb(255, 255, 255)") == (theme == "light")
-    boxes = page.eval_on_selector_all(
-        ".fastattn-plot text",
-        "nodes => nodes.map((node) => { const box = node.getBoundingClientRect();"
-        " return [box.left, box.right]; })",
-    )
-    assert min(left for left, _ in boxes) >= 0
-    assert max(right for _, right in boxes) <= width
+    check_width_and_theme(page, width, theme)
+    check_labels_inside(page, width)
 
 
 @pytest.mark.parametrize(
