@@ -49,7 +49,7 @@ from fastattn_lite.normalization import (
 )
 from fastattn_lite.reference import causal_part
 
-CAUSAL_CHUNK = 384
+CAUSAL_CHUNK = 256
 """Most tokens in a causal chunk: within it the cost is quadratic."""
 BACKENDS = ("auto", "array", "autograd", "triton")
 """The names that `backend` takes.
@@ -271,7 +271,7 @@ def causal_attention(
         for tokens, before in zip(parts, earlier, strict=True):
             scores = rows[..., tokens, :] @ xp.matrix_transpose(keys[..., tokens, :])
             own = causal_part(xp, expansion(scores)) @ extended[..., tokens, :]
-            pairs.append(quotient(xp, before + own))
+            pairs.append(quotient(xp, xp.matrix_transpose(before) + own))
     return *joined(xp, pairs), state
 
 

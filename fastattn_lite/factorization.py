@@ -31,8 +31,8 @@ from fastattn_lite.expansion import Expansion
 
 Factors = list[tuple[Array, Array]]
 """Variables x_i, each with the monomials of the degree below that it multiplies."""
-BLOCK_NUMBERS = 2**20
-"""About how many feature values a part of the last degree holds (4 MiB in float32)."""
+BLOCK_NUMBERS = 2**21
+"""About how many feature values a part of the last degree holds (8 MiB in float32)."""
 
 
 def number_of_features(dim: int, order: int) -> int:
@@ -99,12 +99,14 @@ def feature_blocks(
     variables = contiguous(xp, xp.matrix_transpose(x))
     writes = all(map(can_write_in_place, (variables, *partners)))
     products = _written_products if writes else joined_products
-    block = xp.ones_like(variables[..., :1, :])
-    yield block
-    for degree in range(1, order):
+    yield xp.ones_like(variables[..., :1, :])
+    block = variables
+    if order > 0:
+        yield block
+    for degree in range(2, order):
         (block,) = products(xp, [next_factors(variables, block, degree)])
         yield block
-    if order > 0:
+    if order > 1:
         most = most or block_rows(math.prod(x.shape[:-1]))
         yield from products(xp, list(factor_runs(next_factors(variables, block, order), most)))
 

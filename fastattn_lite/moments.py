@@ -7,9 +7,10 @@ beside each value makes the denominator one more column of the same product.
 
 from __future__ import annotations
 
+import functools
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -255,16 +256,23 @@ def feature_sums(xp: Any, tokens: Array, partners: Array, order: int) -> Array:
 
 
 def weighted_sums(xp: Any, query: Array, weighted: Array, order: int) -> Array:
-    """Return [F_i, G_i] = sum_a q_i^a (w_a M_a), shape (..., n, d_v + 1)."""
+    """Return [F_i, G_i] = sum_a q_i^a (w_a M_a), shape (..., n, d_v + 1), tokens last in memory."""
     blocks = feature_blocks(xp, xp.astype(query, weighted.dtype, copy=False), order, weighted)
-    result, start = xp.matrix_transpose(next(blocks)) @ weighted[..., :1, :], 1
-    writes = can_write_in_place(query) and can_write_in_place(weighted)
+    rows = xp.matrix_transpose(weighted)
+    result, start = rows[..., :1] @ next(blocks), 1
+    add = adder(xp, query, weighted)
     for block in blocks:
         stop = start + block.shape[-2]
-        part = xp.matrix_transpose(block) @ weighted[..., start:stop, :]
-        result = xp.add(result, part, out=result) if writes else result + part
+        result = add(result, rows[..., start:stop] @ block)
         start = stop
-    return result
+    return xp.matrix_transpose(result)
+
+
+def adder(xp: Any, *arrays: Array) -> Callable[[Array, Array], Array]:
+    """Return what adds a second array to a first one, in its place where that is allowed."""
+    if all(map(can_write_in_place, arrays)):
+        return lambda total, part: xp.add(total, part, out=total)
+    return lambda total, part: total + part
 
 
 def prefix_sums(
@@ -277,6 +285,7 @@ def prefix_sums(
 ) -> tuple[list[Array], Moments]:
     """Return [F_i, G_i] over the tokens before each part, and the moments after all parts.
 
+    Shapes: a part of m tokens gives (..., d_v + 1, m), tokens last as in `feature_blocks`.
     Formula: sum_a w_a q_i^a M_a, then M_a += sum_j k_j^a [v_j, 1] over the part; block of
     monomials by block, each through all parts, so that its moments stay in the cache.
     """
@@ -285,14 +294,17 @@ def prefix_sums(
     most = block_rows(math.prod(lead) * query.shape[-2])
     used = query, key, extended, moments.sums
     features = (feature_blocks(xp, x, expansion.order, *used, most=most) for x in (query, key))
-    sums, after, start = [0.0] * len(parts), list[Array](), 0
+    zeros = functools.partial(xp.zeros, dtype=query.dtype, device=device(query))
+    shape = (*lead, extended.shape[-1])
+    sums = [zeros((*shape, tokens.stop - tokens.start)) for tokens in parts]
+    add, after, start = adder(xp, *used), list[Array](), 0
     for queries, keys in zip(*features, strict=True):
         block = slice(start, start := start + keys.shape[-2])
-        running = moments.sums[..., block, :]
+        running = contiguous(xp, moments.sums[..., block, :])
         for i, tokens in enumerate(parts):
-            weighted = weights[block, :] * running
-            sums[i] = sums[i] + xp.matrix_transpose(queries[..., tokens]) @ weighted
-            running = running + keys[..., tokens] @ extended[..., tokens, :]
+            weighted = xp.matrix_transpose(weights[block, :] * running)
+            sums[i] = add(sums[i], weighted @ queries[..., tokens])
+            running = add(running, keys[..., tokens] @ extended[..., tokens, :])
         after.append(running)
     return sums, replace(moments, sums=xp.concat(after, axis=-2))
 

@@ -246,8 +246,9 @@ BUGS = [
     Bug(
         "causal chunk that sees itself twice",
         "moments.py",
-        "weighted = weights[block, :] * running",
-        "weighted = weights[block, :] * (running + keys[..., tokens] @ extended[..., tokens, :])",
+        "xp.matrix_transpose(weights[block, :] * running)",
+        "xp.matrix_transpose("
+        "weights[block, :] * (running + keys[..., tokens] @ extended[..., tokens, :]))",
         DIRECT_SUM,
     ),
     Bug(
