@@ -124,22 +124,49 @@ def show(page: Page, figure: figures.Figure, sentence: str = "") -> Locator:
 
 
 def values(spec: dict[str, Any]) -> tuple[Any, Any]:
-    """Return two values of a parameter, one step and two steps from its default."""
+    """Return two values of a parameter: one step from its default, and another."""
     if spec["kind"] in ("boolean", "choice"):
         options = spec.get("options", [False, True])
         place = options.index(spec["default"])
         return options[(place + 1) % len(options)], options[(place + 2) % len(options)]
-    count = round((spec["max"] - spec["min"]) / spec.get("step", 1))
-    even = [round(spec["min"] + i * spec.get("step", 1), 9) for i in range(count + 1)]
-    grid = spec.get("grid", even)
-    place = grid.index(spec["default"])
-    way = 1 if place + 2 < len(grid) else -1
-    return grid[place + way], grid[place + 2 * way]
+    place, last = place_on_slider(spec, spec["default"]), place_on_slider(spec, spec["max"])
+    first, other = next(pair for pair in ((1, 2), (-1, -2), (1, -1)) if fits(place, pair, last))
+    return value_at(spec, place + first), value_at(spec, place + other)
+
+
+def fits(place: int, steps: tuple[int, int], last: int) -> bool:
+    """Say whether both steps from that place stay on the slider."""
+    return all(0 <= place + step <= last for step in steps)
+
+
+def place_on_slider(spec: dict[str, Any], value: Any) -> int:
+    """Return the step of the slider at which that value stands."""
+    if "grid" in spec:
+        return spec["grid"].index(value) if value in spec["grid"] else len(spec["grid"]) - 1
+    return round((value - spec["min"]) / spec.get("step", 1))
+
+
+def value_at(spec: dict[str, Any], place: int) -> Any:
+    """Return the value at a step of the slider."""
+    even = round(spec["min"] + place * spec.get("step", 1), 9)
+    return spec["grid"][place] if "grid" in spec else even
+
+
+def control_of(live: Locator, name: str) -> Locator:
+    """Return the control of a parameter; the lines that are hidden have switches in the table."""
+    return live.locator("table" if name == "hidden" else f'[data-parameter="{name}"]')
+
+
+def is_switches(spec: dict[str, Any]) -> bool:
+    """Say whether a parameter is a row of switches, one for each binary digit."""
+    return spec.get("max", 0) >= 2**31
 
 
 def move(control: Locator, spec: dict[str, Any], value: Any) -> None:
     """Move a control of the figure to that value, one step away, as a reader does."""
-    if spec["kind"] == "boolean":
+    if is_switches(spec):
+        control.get_by_role("checkbox").first.click()
+    elif spec["kind"] == "boolean":
         control.locator("input").click()
     elif spec["kind"] == "choice":
         control.locator(f'input[value="{value}"]').click()
@@ -151,13 +178,17 @@ def move(control: Locator, spec: dict[str, Any], value: Any) -> None:
 
 def expect_shown(control: Locator, spec: dict[str, Any], value: Any) -> None:
     """Wait until the control shows that value."""
-    if spec["kind"] == "boolean":
+    if is_switches(spec):
+        for place in range(2):
+            is_hidden = bool(value >> place & 1)
+            expect(control.get_by_role("checkbox").nth(place)).to_be_checked(checked=not is_hidden)
+    elif spec["kind"] == "boolean":
         expect(control.locator("input")).to_be_checked(checked=value)
     elif spec["kind"] == "choice":
         expect(control.locator(f'input[value="{value}"]')).to_be_checked()
     else:
-        shown = re.compile(rf"^({value:g}|{value:,})(?![\d.,])")
-        expect(control.get_by_role("slider")).to_have_attribute("aria-valuetext", shown)
+        place = place_on_slider(spec, value)
+        expect(control.get_by_role("slider")).to_have_value(str(place))
 
 
 def expect_printed(page: Page, text: str) -> None:
@@ -170,7 +201,7 @@ def test_figure_is_live_both_ways(notebook: Page, name: str) -> None:
     figure, specs = getattr(figures, name)(), SPECIFICATIONS[name]
     live = show(notebook, figure)
     assert notebook.locator("fastattn-figure").count() == 0, "the live widget, not the HTML part"
-    controls = {key: live.locator(f'[data-parameter="{key}"]') for key in specs}
+    controls = {key: control_of(live, key) for key in specs}
 
     for key, spec in specs.items():
         moved = values(spec)[0]
