@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,22 @@ def drag(page: Page, start: tuple[float, float], end: tuple[float, float], steps
     send("touchEnd")
 
 
+def check_redraws(page: Page, times: list[float]) -> None:
+    """Check that a redraw costs less than arithmetic that fills one frame (16 ms) of a quiet core.
+
+    Both are measured on the same page, so that a slow or loaded machine fails nothing.
+    """
+    redraw, frame = (statistics.median(series) for series in (times, page.evaluate(FRAMES)))
+    assert redraw < frame, f"a redraw took {redraw:.1f} ms, a frame of arithmetic {frame:.1f} ms"
+
+
+FRAMES = """() => Array.from({ length: 15 }, () => {
+    const start = performance.now();
+    let sum = 0;
+    for (let i = 0; i < 8e6; i += 1) sum += Math.sqrt(i);
+    return performance.now() - start + 0 * sum;
+})"""
+"""Times a fixed amount of arithmetic, which a quiet core of 2024 does in about 16 milliseconds."""
 REDRAWS = """async () => {
     const times = [];
     const note = (event) => times.push(event.detail.milliseconds);

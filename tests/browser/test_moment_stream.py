@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import Any
 
 import pytest
 import traitlets
 from playwright.sync_api import Page
 
-from browser.stage import Stage, check_labels_inside, check_width_and_theme, sentence, state
+from browser.stage import (
+    Stage,
+    check_labels_inside,
+    check_redraws,
+    check_width_and_theme,
+    sentence,
+    state,
+)
 from fastattn_lite.figures import MomentStream
 
 pytestmark = pytest.mark.browser
@@ -117,7 +123,7 @@ def test_redraw_within_a_frame(stage: Stage) -> None:
         }"""
     )
     assert len(times) > 20
-    assert statistics.median(times) < 16
+    check_redraws(page, times)
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=repr)
