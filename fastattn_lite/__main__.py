@@ -63,8 +63,8 @@ def _add_bench(commands: Any) -> None:
         description="Measure fast attention (order 2, float32): time against plain matrix "
         "products, peak memory, growth with n, and against torch's softmax attention. "
         "Set OMP_NUM_THREADS before the call to choose the number of threads. "
-        "With --gpu: the fused kernels in bfloat16 beside every other implementation, forward and "
-        "backward, time, memory, error.",
+        "With --gpu: the fused kernels in bfloat16 beside every other implementation, forward, "
+        "backward and one token after others: time, memory, error.",
     )
     plan, on_gpu = benchmark.Plan(), gpu_benchmark.Plan()
     bench.add_argument("--gpu", action="store_true", help="measure the fused kernels on a GPU")
@@ -72,7 +72,9 @@ def _add_bench(commands: Any) -> None:
     bench.add_argument("--tokens", type=_count, help=f"n of the first parts ({plan.tokens})")
     bench.add_argument("--race-tokens", type=_count, nargs="+", metavar="N", help="n of the race")
     bench.add_argument("--repeats", type=_count, help=f"timed calls of each ({plan.repeats})")
-    bench.add_argument("--heads", type=_count, help=f"--gpu: batch x heads ({on_gpu.heads})")
+    bench.add_argument(
+        "--heads", type=_count, help=f"--gpu: batch x heads ({on_gpu.heads}); one token has its own"
+    )
     bench.add_argument(
         "--budget",
         type=_count,

@@ -35,7 +35,10 @@ from fastattn_lite._arrays import (
 from fastattn_lite.expansion import Expansion, check_expansion, taylor
 from fastattn_lite.moments import (
     Moments,
+    check_kinds,
     joined,
+    kind_of,
+    moments_shape,
     prefix_sums,
     quotient,
     tokens_at_once,
@@ -58,9 +61,9 @@ BACKENDS = ("auto", "array", "autograd", "triton")
 it by keeping the features, O(n R) numbers. "autograd": the torch operator of
 `fastattn_lite.autograd`, whose gradients keep O(n d) numbers and which torch.compile takes whole;
 without a carried state. "triton": the same operator on the fused kernels of
-`fastattn_lite.kernels`, for orders 1 to 3 on a GPU. "auto": "triton" where the kernels take the
-problem; "autograd" where torch records gradients or compiles and no state is carried; otherwise
-"array".
+`fastattn_lite.kernels`, for orders 1 to 3 on a GPU; with a carried state, one token at a time in
+one pass over the state, without gradients. "auto": "triton" where the kernels take the problem;
+"autograd" where torch records gradients or compiles and no state is carried; otherwise "array".
 """
 
 
@@ -132,7 +135,7 @@ def attend(
     initial_state: Moments | None = None,
     carries_state: bool = False,
 ) -> tuple[Array, Moments | None]:
-    """Return the outputs, and the moments where the array path has summed them."""
+    """Return the outputs, and the moments where they are carried or the array path summed them."""
     expansion = taylor(order) if expansion is None else expansion
     check_expansion(expansion)
     xp = check_attention_inputs(query, key, value, is_causal=is_causal)
@@ -141,28 +144,79 @@ def attend(
     if initial_state is None:
         check_someone_to_attend_to(query, key)
     else:
-        check_initial_state(initial_state)
+        check_initial_state(initial_state, key)
     factor = default_scale(normalization, query.shape[-1]) if scale is None else scale
     factor = check_real("scale", factor)
-    is_fused = takes_kernels(backend, query, key, value, expansion, carries_state=carries_state)
+    carried = {"carries_state": carries_state}
+    is_fused = takes_kernels(backend, query, key, value, expansion, initial_state, **carried)
+    in_operator = takes_operator(backend, query, key, value, **carried)
+    in_operator = in_operator or (is_fused and not carries_state)
     if normalization != "none":
         dtype = accumulation_dtype(xp, query, key, value)
         query, key = (xp.astype(x, dtype, copy=False) for x in (query, key))
         query, key = normalize(query, key, normalization)
-        if is_fused:
-            query, key = (xp.astype(x, value.dtype, copy=False) for x in (query, key))
-    state = Moments.empty(key, value, order=expansion.order)
+    kind: tuple[Any, ...] = (key, value, expansion.order, (normalization, factor), initial_state)
+    check_moments(*kind)
     warn_unless_positive(expansion, guaranteed_radius(normalization, factor))
-    options: dict[str, Any] = {"is_causal": is_causal, "chunk_size": chunk_size}
-    if is_fused or takes_operator(backend, query, key, value, carries_state=carries_state):
-        from fastattn_lite import autograd
+    options: dict[str, Any] = {
+        "is_fused": is_fused,
+        "is_causal": is_causal,
+        "chunk_size": chunk_size,
+    }
+    if in_operator:
+        return _by_operator(query, key, value, expansion, scale=factor, **options), None
+    return _by_moments(query, key, value, starting_moments(*kind), expansion, **options)
 
-        options["is_fused"] = is_fused
-        return autograd.attention(query, key, value, expansion, scale=factor, **options), None
-    state = replace(state, key_map=(normalization, factor))
-    state = state if initial_state is None else state + initial_state
+
+def check_moments(
+    key: Array, value: Array, order: int, key_map: tuple[str, float], state: Moments | None
+) -> None:
+    """Raise an error where moments would not fit in memory, or not together with the state's."""
+    shape = moments_shape(key, value, order)
+    if state is not None:
+        check_kinds(kind_of(shape, order, key.shape[-1], key_map), state.kind())
+
+
+def starting_moments(
+    key: Array, value: Array, order: int, key_map: tuple[str, float], state: Moments | None
+) -> Moments:
+    """Return the moments before these tokens, in the wider type of both."""
+    if state is None:
+        return replace(Moments.empty(key, value, order=order), key_map=key_map)
+    xp = namespace(key=key)
+    dtype = accumulation_dtype(xp, key, value, state.sums)
+    return replace(state, sums=xp.astype(state.sums, dtype, copy=False))
+
+
+def _by_operator(
+    query: Array, key: Array, value: Array, expansion: Expansion, **options: Any
+) -> Array:
+    """Return what the operator does; its kernels take tokens of one type."""
+    from fastattn_lite import autograd
+
+    if options["is_fused"]:
+        query, key = query.to(value.dtype), key.to(value.dtype)
+    return autograd.attention(query, key, value, expansion, **options)
+
+
+def _by_moments(
+    query: Array,
+    key: Array,
+    value: Array,
+    state: Moments,
+    expansion: Expansion,
+    *,
+    is_fused: bool,
+    **options: Any,
+) -> tuple[Array, Moments]:
+    """Return the outputs in the type of `value`, and the moments with these tokens added."""
+    if is_fused:
+        from fastattn_lite.kernels.step import one_token
+
+        return one_token(query, key, value, state, expansion)
     with full_precision(query):
         output, state = _array_attention(query, key, value, state, expansion, **options)
+    xp = namespace(value=value)
     return xp.astype(output, value.dtype, copy=False), state
 
 
@@ -172,6 +226,7 @@ def takes_kernels(
     key: Array,
     value: Array,
     expansion: Expansion,
+    initial_state: Moments | None,
     *,
     carries_state: bool,
 ) -> bool:
@@ -185,14 +240,15 @@ def takes_kernels(
         reason = f"expected torch tensors, got {type(query).__name__}"
     elif backend == "auto" and query.device.type != "cuda":
         return False
-    elif carries_state:
-        reason = "they carry no state; expected neither initial_state nor return_state"
     elif not is_compiling() and any(map(is_transformed, (query, key, value))):
         reason = "they have no rule for torch.func"
     else:
-        from fastattn_lite.kernels.support import why_not
+        from fastattn_lite.kernels import support
 
-        reason = why_not(query, key, value, expansion.order)
+        reason = support.why_not(query, key, value, expansion.order)
+        if reason is None and carries_state:
+            sums = () if initial_state is None else (initial_state.sums,)
+            reason = support.why_not_one_token(query, key, value, *sums)
     if reason is not None and backend == "triton":
         raise ValueError(f'backend: "triton" cannot take this: {reason}')
     return reason is None
@@ -203,7 +259,7 @@ def takes_operator(backend: str, *tokens: Array, carries_state: bool) -> bool:
 
     Raises `TypeError` or `ValueError` where `backend` asks for it and it cannot take them.
     """
-    if backend == "array":
+    if backend in ("array", "triton"):
         return False
     if backend == "auto":
         return not carries_state and records_gradients(*tokens)
@@ -275,12 +331,13 @@ def causal_attention(
     return *joined(xp, pairs), state
 
 
-def check_initial_state(state: object) -> None:
-    """Raise `TypeError` where the state is none that `return_state` gave."""
+def check_initial_state(state: object, key: Array) -> None:
+    """Raise an error where the state is none that `return_state` gave, in the key's library."""
     if not isinstance(state, Moments):
         raise TypeError(
             f"initial_state: expected Moments, as return_state gives, got {type(state).__name__}"
         )
+    namespace(key=key, initial_state=state.sums)
 
 
 def check_backend(backend: str) -> None:

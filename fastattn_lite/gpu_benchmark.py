@@ -1,9 +1,9 @@
 """Plan a measurement on a GPU, keep to its time, and say what follows from the times.
 
 Order 1 to 3, bfloat16: the fused kernels beside every other implementation a user could pick, in
-one run. Each is checked against the direct sum in float64 before it is timed. The most important
-cases come first, so that a short budget still gives a useful table. What runs on the device
-stands in `gpu_calls`.
+one run, forward, backward, and one token after others (decode). Each is checked against the
+direct sum in float64 before it is timed. The most important cases come first, so that a short
+budget still gives a useful table. What runs on the device stands in `gpu_calls`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import numpy as np
 
 from fastattn_lite import machine
 from fastattn_lite.benchmark import Finding, crossover
-from fastattn_lite.complexity import fast_flops
+from fastattn_lite.complexity import fast_flops, moment_numbers
 
 IMPLEMENTATIONS = {
-    "fused": "the fused Triton kernels of this package",
+    "fused": 'this package with backend="triton", its fused kernels',
     "flash": "torch's softmax attention, FlashAttention backend",
     "cudnn": "torch's softmax attention, cuDNN backend",
     "array": 'this package with backend="array", plain torch products',
@@ -38,6 +38,10 @@ TOKENS_AT_ONCE = 65_536
 CHECK_TOKENS, CHECK_HEADS = 4_096, 2
 GOAL_TOKENS = 65_536
 SLOPE_TOKENS = (16_384, 1_048_576)
+DECODE_SPAN = (256, 65_536)
+DECODE_HEADS, CACHED_TOKENS, STATE_NUMBERS = 4_096, 2**22, 2**30
+"""A step of one token is short: as many heads as these bounds let through keep a GPU busy."""
+DECODE_TOKENS = 1_024
 CAPABILITY = (8, 0)
 PRODUCT, COPY = "bf16 product", "device copy"
 
@@ -52,6 +56,8 @@ RATIO_GOALS = {
     ("cudnn", "forward + backward", 64, True): 10,
 }
 """Speed-ups at 65,536 tokens, order 2, set for an H200 with 64 heads."""
+DECODE_CROSSOVER_GOAL, TRAFFIC_GOAL = 2_200, 0.70
+"""One token, d = 64, order 2, set for an H200; traffic as a share of the plain copy."""
 LINEAR_GOAL = 1.3
 SLOPE_GOAL = 0.03
 
@@ -66,15 +72,23 @@ class Problem:
     is_trained: bool
     names: tuple[str, ...]
     span: tuple[int, int] = (1, 2**62)
+    is_decode: bool = False
 
     @property
     def direction(self) -> str:
-        """The word for what is timed."""
+        """The word for what is timed: all tokens, with gradients or not, or one token."""
+        if self.is_decode:
+            return "decode"
         return "forward + backward" if self.is_trained else "forward"
 
+    @property
+    def form(self) -> str:
+        """Whether every token meets all keys; the last one does in any case."""
+        return "causal" if self.is_causal else "full"
+
     def __str__(self) -> str:
-        form = "causal" if self.is_causal else "full"
-        return f"{self.direction}, {form}, order {self.order}, d = {self.dim}"
+        words = (self.direction, *(() if self.is_decode else (self.form,)))
+        return f"{', '.join(words)}, order {self.order}, d = {self.dim}"
 
 
 @dataclass(frozen=True)
@@ -128,6 +142,8 @@ class Plan:
         return [
             *_problems(main, False, all_of_softmax),
             *_problems(main, True, all_of_softmax),
+            *_decodes([(2, 64), (2, 32), (2, 128)], all_of_softmax),
+            *_decodes([(1, 64), (3, 32)], ("fused", "array")),
             *_problems([(1, 64, True), (1, 32, True)], False, ("fused", "fla", "array")),
             *_problems(main, False, ("flex",), (4_096, 65_536)),
             *_problems(rest, False, all_of_softmax),
@@ -141,15 +157,19 @@ class Plan:
     def cases(self) -> list[Case]:
         """Return every case in the order measured; fewer heads where tokens are many."""
         return [
-            Case(problem, name, tokens, self.heads_for(tokens))
+            Case(problem, name, tokens, self.heads_for(tokens, problem))
             for problem in self.problems()
             for tokens in self.tokens
             if problem.span[0] <= tokens <= problem.span[1]
             for name in problem.names
         ]
 
-    def heads_for(self, tokens: int) -> int:
-        """Return how many heads there are at a size."""
+    def heads_for(self, tokens: int, problem: Problem) -> int:
+        """Return how many heads there are at a size; for one token a power of 2 of its own."""
+        if problem.is_decode:
+            numbers = moment_numbers(problem.dim, problem.order)
+            most = min(DECODE_HEADS, CACHED_TOKENS // tokens, STATE_NUMBERS // numbers)
+            return 1 << (most.bit_length() - 1)
         return max(1, min(self.heads, self.heads * TOKENS_AT_ONCE // tokens))
 
 
@@ -163,6 +183,10 @@ def _problems(
     span: tuple[int, int] = (1, 2**62),
 ) -> list[Problem]:
     return [Problem(dim, order, causal, is_trained, names, span) for order, dim, causal in which]
+
+
+def _decodes(which: list[tuple[int, int]], names: tuple[str, ...]) -> list[Problem]:
+    return [Problem(dim, order, False, False, names, DECODE_SPAN, True) for order, dim in which]
 
 
 @dataclass
@@ -224,7 +248,7 @@ class Survey:
         if (case.problem, case.name) not in self._last:
             return 0.0
         last, seconds = self._last[case.problem, case.name]
-        power = 2 if case.name in QUADRATIC else 1
+        power = 2 if case.name in QUADRATIC and not case.problem.is_decode else 1
         return seconds * (case.tokens / last.tokens) ** power * case.heads / last.heads
 
     def _measure(self, case: Case, key: tuple[Problem, str]) -> None:
@@ -342,6 +366,9 @@ def findings(samples: Samples) -> dict[str, Finding]:
                 for is_causal in (False, True):
                     problem = Problem(dim, order, is_causal, is_trained, ())
                     found |= _findings_of(times, problem, product)
+    copy = found["copy"].value if "copy" in found else None
+    for dim, order in ((64, 2), (32, 2), (128, 2), (64, 1), (32, 3)):
+        found |= decode_findings(times, Problem(dim, order, False, False, (), is_decode=True), copy)
     return found
 
 
@@ -365,10 +392,35 @@ def _findings_of(times: Times, problem: Problem, product: float | None) -> dict[
     return found
 
 
+def decode_findings(times: Times, problem: Problem, copy: float | None) -> dict[str, Finding]:
+    """Return what follows for one token: the race, and the state read and written a second."""
+    fused = times.of("fused", problem)
+    found = error_findings(times.samples, problem) | memory_findings(times.samples, problem)
+    if problem.order == 2 and fused:
+        found |= race_findings(times, problem)
+    if DECODE_TOKENS in fused and copy is not None:
+        traffic = 2 * 4 * moment_numbers(problem.dim, problem.order)
+        found[_key("traffic", problem)] = Finding(
+            f"{problem}: the state read and written a second, share of the plain copy (goal: H200)",
+            traffic / fused[DECODE_TOKENS] / copy,
+            "1",
+            TRAFFIC_GOAL if (problem.dim, problem.order) == (64, 2) else None,
+            "at least",
+        )
+    return found
+
+
 def _key(word: str, problem: Problem) -> str:
-    form = "causal" if problem.is_causal else "full"
     direction = "training" if problem.is_trained else "forward"
-    return f"{word}_d{problem.dim}_order{problem.order}_{form}_{direction}"
+    which = "decode" if problem.is_decode else f"{problem.form}_{direction}"
+    return f"{word}_d{problem.dim}_order{problem.order}_{which}"
+
+
+def _crossover_goal(problem: Problem) -> int | None:
+    if problem.is_decode:
+        return DECODE_CROSSOVER_GOAL if problem.dim == 64 else None
+    is_timed = not problem.is_trained
+    return CROSSOVER_GOALS.get((problem.dim, problem.is_causal)) if is_timed else None
 
 
 def peak_findings(samples: Samples) -> dict[str, Finding]:
@@ -397,7 +449,7 @@ def race_findings(times: Times, problem: Problem) -> dict[str, Finding]:
     ratios = {tokens: best[tokens] / fused[tokens] for tokens in sorted(best.keys() & fused.keys())}
     if ratios:
         crossing = crossover(ratios)
-        goal = None if problem.is_trained else CROSSOVER_GOALS.get((problem.dim, problem.is_causal))
+        goal = _crossover_goal(problem)
         text = f"{problem}: crossover with the faster of FlashAttention and cuDNN (goal: H200)"
         value = None if crossing is None else round(crossing)
         found["crossover" + key] = Finding(text, value, "tokens", goal)

@@ -13,8 +13,8 @@ import itertools
 import math
 import statistics
 import warnings
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ from fastattn_lite.gpu_benchmark import (
     Problem,
     Samples,
 )
-from fastattn_lite.kernels.rows import scaled
+from fastattn_lite.moments import Moments
 
 Tensor = torch.Tensor
 Call = Callable[..., Any]
@@ -46,31 +46,6 @@ PRODUCT_SIZE = 8_192
 COPY_SHAPE = (2**19, 1_024)
 
 
-@dataclass(frozen=True)
-class Implementation:
-    """How to call one implementation on tensors (heads, tokens, d).
-
-    `forward` takes a problem and the number of tokens and returns the call on query, key, value;
-    `training` the call on those and the output's gradient, by autograd unless given. `target` is
-    what it computes. `context` is entered around all calls.
-    """
-
-    forward: Callable[[Problem, int], Forward]
-    target: str = "polynomial"
-    training: Callable[[Problem], Call] | None = None
-    arrange: Callable[[Tensor], Tensor] = lambda x: x
-    restore: Callable[[Tensor], Tensor] = lambda x: x
-    context: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
-
-    def call(self, problem: Problem, tokens: int) -> Call:
-        """Return the call that is checked and timed."""
-        if not problem.is_trained:
-            return self.forward(problem, tokens)
-        if self.training is not None:
-            return self.training(problem)
-        return with_autograd(self.forward(problem, tokens))
-
-
 def with_autograd(forward: Forward) -> Call:
     """Return the call of forward and backward together, which gives the three gradients."""
 
@@ -82,38 +57,43 @@ def with_autograd(forward: Forward) -> Call:
     return call
 
 
-def coefficients(problem: Problem) -> tuple[float, ...]:
-    """Return a_l scale^l of the Taylor polynomial, with the scale 1/sqrt(d)."""
-    return scaled(taylor(problem.order).coefficients, problem.dim**-0.5)
+def by_backend(backend: str) -> Callable[[Problem, int], Forward]:
+    """Return what makes the calls of this package's own function, with a backend by name."""
+
+    def forward(problem: Problem, _tokens: int) -> Forward:
+        options: dict[str, Any] = {"order": problem.order, "backend": backend}
+        if problem.is_decode:
+            return step(problem, options)
+        options["is_causal"] = problem.is_causal
+        return lambda query, key, value: fast_attention(query, key, value, **options)
+
+    return forward
 
 
-def fused(problem: Problem, _tokens: int) -> Forward:
-    """Return the call of the fused forward pass."""
-    from fastattn_lite.kernels.forward import attention
+def step(problem: Problem, options: dict[str, Any]) -> Call:
+    """Return the call on one token and the sums before it, which gives output and new sums."""
+    options = options | {"is_causal": True, "return_state": True}
+    key_map = ("none", problem.dim**-0.5)
 
-    weights, is_causal = coefficients(problem), problem.is_causal
-    return lambda query, key, value: attention(query, key, value, weights, is_causal)[0]
-
-
-def fused_training(problem: Problem) -> Call:
-    """Return the call of the fused forward and backward passes."""
-    from fastattn_lite.kernels.backward import attention_backward
-    from fastattn_lite.kernels.forward import attention
-
-    weights, is_causal = coefficients(problem), problem.is_causal
-
-    def call(query: Tensor, key: Tensor, value: Tensor, gradient: Tensor) -> Any:
-        output, normaliser = attention(query, key, value, weights, is_causal)
-        given = (gradient, query, key, value, output, normaliser, weights, is_causal)
-        return attention_backward(*given)
+    def call(query: Tensor, key: Tensor, value: Tensor, sums: Tensor) -> Any:
+        state = Moments(sums, problem.order, problem.dim, key_map)
+        output, state = fast_attention(query, key, value, initial_state=state, **options)
+        return [output, state.sums]
 
     return call
 
 
-def array(problem: Problem, _tokens: int) -> Forward:
-    """Return the call of the portable path on torch."""
-    options: dict[str, Any] = {"order": problem.order, "is_causal": problem.is_causal}
-    return lambda query, key, value: fast_attention(query, key, value, backend="array", **options)
+def token_and_state(problem: Problem, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
+    """Return the last token, and the sums of those before it."""
+    options: dict[str, Any] = {"order": problem.order, "backend": "array", "chunk_size": 64}
+    before = (query[:, :0], key[:, :-1], value[:, :-1])
+    _, state = fast_attention(*before, scale=problem.dim**-0.5, return_state=True, **options)
+    return [*(x[:, -1:].contiguous() for x in (query, key, value)), state.sums]
+
+
+def token_and_cache(_problem: Problem, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
+    """Return the last query, and all keys and values."""
+    return [query[:, -1:].contiguous(), key, value]
 
 
 def softmax(problem: Problem, _tokens: int) -> Forward:
@@ -189,17 +169,47 @@ def _heads_first(x: Tensor) -> Tensor:
     return x[0].transpose(0, 1)
 
 
+@dataclass(frozen=True)
+class Implementation:
+    """How to call one implementation on tensors (heads, tokens, d).
+
+    `forward` takes a problem and the number of tokens and returns the call on query, key, value;
+    gradients come by autograd. `target` is what it computes. `last` turns query, key and value
+    into what the call takes for the last token alone. `context` is entered around all calls.
+    """
+
+    forward: Callable[[Problem, int], Forward]
+    target: str = "polynomial"
+    arrange: Callable[[Tensor], Tensor] = lambda x: x
+    restore: Callable[[Tensor], Tensor] = lambda x: x
+    last: Callable[..., list[Tensor]] = token_and_state
+    context: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+
+    def call(self, problem: Problem, tokens: int) -> Call:
+        """Return the call that is checked and timed."""
+        forward = self.forward(problem, tokens)
+        return with_autograd(forward) if problem.is_trained else forward
+
+    def given(self, problem: Problem, tensors: Iterable[Tensor]) -> list[Tensor]:
+        """Return what the call takes, from query, key, value and the output's gradient."""
+        if problem.is_decode:
+            tensors = self.last(problem, *tensors)
+        return [self.arrange(x) for x in tensors]
+
+
+def _softmax(backend: str) -> Implementation:
+    return Implementation(
+        softmax, "softmax", _batch, _first, token_and_cache, lambda: sdpa_backend(backend)
+    )
+
+
 BY_NAME = {
-    "fused": Implementation(fused, training=fused_training),
-    "array": Implementation(array),
-    "flash": Implementation(
-        softmax, "softmax", None, _batch, _first, lambda: sdpa_backend("FLASH_ATTENTION")
-    ),
-    "cudnn": Implementation(
-        softmax, "softmax", None, _batch, _first, lambda: sdpa_backend("CUDNN_ATTENTION")
-    ),
+    "fused": Implementation(by_backend("triton")),
+    "array": Implementation(by_backend("array")),
+    "flash": _softmax("FLASH_ATTENTION"),
+    "cudnn": _softmax("CUDNN_ATTENTION"),
     "flex": Implementation(flex, arrange=_batch, restore=_first),
-    "fla": Implementation(linear, "scores", None, _tokens_first, _heads_first),
+    "fla": Implementation(linear, "scores", _tokens_first, _heads_first),
 }
 
 
@@ -235,12 +245,10 @@ def check(problem: Problem, name: str) -> Samples:
     kind, case = BY_NAME[name], Case(problem, name, CHECK_TOKENS, CHECK_HEADS)
     each = 4 if problem.is_trained else 3
     given = inputs(problem.dim, CHECK_TOKENS, CHECK_HEADS, spread(problem), 1, each)[0]
-    exact, plain = expected(
-        problem.dim, problem.order, problem.is_causal, problem.is_trained, kind.target
-    )
+    exact, plain = expected(replace(problem, names=(), span=(0, 0)), kind.target)
     with kind.context(), quietly():
-        results = kind.call(problem, CHECK_TOKENS)(*(kind.arrange(x) for x in given))
-    error = distance([kind.restore(x) for x in listed(results)], exact)
+        results = kind.call(problem, CHECK_TOKENS)(*kind.given(problem, given))
+    error = distance([kind.restore(x) for x in listed(results)[: len(exact)]], exact)
     if not error <= 2 * plain + ERROR_FLOOR:
         raise ArithmeticError(
             f"error {error:.1e} against the direct sum, the plain bf16 formula has {plain:.1e}"
@@ -254,16 +262,15 @@ def check(problem: Problem, name: str) -> Samples:
 
 
 @functools.lru_cache(maxsize=3)
-def expected(
-    dim: int, order: int, is_causal: bool, is_trained: bool, target: str
-) -> tuple[list[Tensor], float]:
+def expected(problem: Problem, target: str) -> tuple[list[Tensor], float]:
     """Return the exact results of the check, and the error of the plain formula in bf16."""
-    problem = Problem(dim, order, is_causal, is_trained, ())
-    each = 4 if is_trained else 3
-    given = inputs(dim, CHECK_TOKENS, CHECK_HEADS, spread(problem), 1, each)[0]
+    each = 4 if problem.is_trained else 3
+    given = list(inputs(problem.dim, CHECK_TOKENS, CHECK_HEADS, spread(problem), 1, each)[0])
+    if problem.is_decode:
+        given = token_and_cache(problem, *given)
     forward = functools.partial(direct, problem, target)
-    call = with_autograd(forward) if is_trained else forward
-    exact = listed(call(*given.double()))
+    call = with_autograd(forward) if problem.is_trained else forward
+    exact = listed(call(*(x.double() for x in given)))
     return exact, distance(listed(call(*given)), exact)
 
 
@@ -308,9 +315,9 @@ def measure(case: Case, repeats: int) -> Samples:
     """Return the times of a case and its peak memory."""
     kind = BY_NAME[case.name]
     try:
-        sets = [[kind.arrange(x) for x in one] for one in input_sets(case)]
         call = kind.call(case.problem, case.tokens)
         with kind.context(), quietly():
+            sets = [kind.given(case.problem, one) for one in input_sets(case)]
             call(*sets[0])  # compiles; what stays allocated is no part of the peak
             extra = peak_memory(call, sets[0])
             seconds = times(call, sets, repeats)

@@ -66,18 +66,8 @@ class Moments:
 
         Cost: R (d_v + 1) numbers for each batch entry. Errors as in `accumulate`.
         """
-        xp = namespace(key=key, value=value)
-        check_token_axes(key=key, value=value)
-        if key.shape[-2] != value.shape[-2]:
-            raise ValueError(
-                f"value: expected one value for each of the {key.shape[-2]} keys, "
-                f"got the shape {tuple(value.shape)}"
-            )
-        features = number_of_features(key.shape[-1], order)
-        lead = broadcast_lead(key, value, names="key, value")
-        shape = (*lead, features, value.shape[-1] + 1)
+        xp, shape = namespace(key=key, value=value), moments_shape(key, value, order)
         dtype = accumulation_dtype(xp, key, value)
-        check_memory(f"the moments of {features:,} features", 2 * math.prod(shape), xp.finfo(dtype))
         return cls(xp.zeros(shape, dtype=dtype, device=device(key)), order, key.shape[-1])
 
     @classmethod
@@ -101,8 +91,9 @@ class Moments:
         stays one, whatever the type of the tokens.
         Equation: eq-stream (chapter moment_accumulation).
         """
-        new = replace(Moments.empty(key, value, order=self.order), key_map=self.key_map)
-        self.check_same_kind(new)
+        namespace(moments=self.sums, key=key, value=value)
+        shape = moments_shape(key, value, self.order)
+        check_kinds(self.kind(), kind_of(shape, self.order, key.shape[-1], self.key_map))
         return self._with_tokens(key, value, chunk_size)
 
     def __add__(self, other: Moments) -> Moments:
@@ -201,15 +192,43 @@ class Moments:
         if not isinstance(other, Moments):
             raise TypeError(f"moments: expected Moments, got {type(other).__name__}")
         namespace(self=self.sums, other=other.sums)
-        if self._kind() != other._kind():
-            raise ValueError(f"moments: expected {self._kind()}, got {other._kind()}")
+        check_kinds(self.kind(), other.kind())
 
-    def _kind(self) -> str:
-        normalization, scale = self.key_map
-        return (
-            f"moments of order {self.order}, dimension {self.dim}, "
-            f"shape {tuple(self.sums.shape)}, normalization {normalization!r}, scale {scale!r}"
+    def kind(self) -> str:
+        """Return in words what other moments must share with these to be added."""
+        return kind_of(tuple(self.sums.shape), self.order, self.dim, self.key_map)
+
+
+def moments_shape(key: Array, value: Array, order: int) -> tuple[int, ...]:
+    """Return the shape of the moments of these keys and values; errors as in `accumulate`."""
+    xp = namespace(key=key, value=value)
+    check_token_axes(key=key, value=value)
+    if key.shape[-2] != value.shape[-2]:
+        raise ValueError(
+            f"value: expected one value for each of the {key.shape[-2]} keys, "
+            f"got the shape {tuple(value.shape)}"
         )
+    features = number_of_features(key.shape[-1], order)
+    lead = broadcast_lead(key, value, names="key, value")
+    shape = (*lead, features, value.shape[-1] + 1)
+    info = xp.finfo(accumulation_dtype(xp, key, value))
+    check_memory(f"the moments of {features:,} features", 2 * math.prod(shape), info)
+    return shape
+
+
+def kind_of(shape: tuple[int, ...], order: int, dim: int, key_map: tuple[str, float]) -> str:
+    """Return in words what moments must share to be added."""
+    normalization, scale = key_map
+    return (
+        f"moments of order {order}, dimension {dim}, "
+        f"shape {shape}, normalization {normalization!r}, scale {scale!r}"
+    )
+
+
+def check_kinds(expected: str, found: str) -> None:
+    """Raise `ValueError` where two sets of moments may not be added."""
+    if found != expected:
+        raise ValueError(f"moments: expected {expected}, got {found}")
 
 
 def stream_moments(

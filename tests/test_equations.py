@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import ast
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -41,17 +41,23 @@ def _all() -> list[tuple[str, str, list[str]]]:
 
 
 def _docstring(public_name: str) -> str:
-    """Return the docstring of a function or method named by its public path."""
-    parts = public_name.split(".")
-    for length in range(len(parts) - 1, 0, -1):
-        try:
-            found = importlib.import_module(".".join(parts[:length]))
-        except ModuleNotFoundError:
-            continue
-        for part in parts[length:]:
-            found = getattr(found, part)
-        return found.__doc__ or ""
-    raise ModuleNotFoundError(public_name)
+    """Return the docstring of a function or method named by its public path.
+
+    It is read, not imported: so nothing is needed that some part of the package needs.
+    """
+    place, parts = ROOT, public_name.split(".")
+    while (place / parts[0]).is_dir() or (place / f"{parts[0]}.py").exists():
+        place, parts = place / parts[0], parts[1:]
+    source = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    body = ast.parse(source.read_text(encoding="utf-8")).body
+    for node in body:
+        if isinstance(node, ast.ImportFrom) and parts[0] in {name.name for name in node.names}:
+            return _docstring(".".join([node.module or "", *parts]))
+    for part in parts:
+        body = [node for node in body if getattr(node, "name", None) == part]
+        (found,) = body
+        body = found.body
+    return ast.get_docstring(found) or ""
 
 
 def _marked() -> set[str]:

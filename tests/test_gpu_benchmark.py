@@ -13,11 +13,13 @@ import torch
 from fastattn_lite import gpu_benchmark, gpu_calls, machine
 from fastattn_lite.__main__ import findings_table, gpu_plan_of, main, parser, times_table
 from fastattn_lite.benchmark import Measurements
-from fastattn_lite.complexity import fast_flops
+from fastattn_lite.complexity import fast_flops, moment_numbers
 from fastattn_lite.gpu_benchmark import QUICK, Budget, Case, Plan, Problem, Survey
 from fastattn_lite.results import validate_result
 
 FULL = Problem(64, 2, False, False, ("fused", "flash"))
+DECODE_16 = Problem(16, 2, False, False, (), is_decode=True)
+DECODE = Problem(64, 2, False, False, ("fused", "flash"), is_decode=True)
 
 
 class Clock:
@@ -43,7 +45,7 @@ def survey(seconds: float = 1e9, times: float = 1e-3, clock=None, check=None, he
 
 def made_up(problem: Problem, name: str, seconds, plan: Plan = QUICK) -> list[dict]:
     """Return samples of one implementation: `seconds(n)` a head."""
-    sizes = [(n, plan.heads_for(n)) for n in plan.tokens]
+    sizes = [(n, plan.heads_for(n, problem)) for n in plan.tokens]
     return [
         Case(problem, name, n, heads).sample(f"{name}, {problem.direction}", [heads * seconds(n)])
         for n, heads in sizes
@@ -59,7 +61,7 @@ def test_the_plan_starts_with_what_matters_most():
 
 
 def test_the_plan_holds_every_dimension_order_form_and_direction():
-    problems = [p for p in Plan().problems() if "fused" in p.names]
+    problems = [p for p in Plan().problems() if "fused" in p.names and not p.is_decode]
     found = [(p.order, p.dim, p.is_causal, p.is_trained) for p in problems]
     wanted = {
         (order, dim, causal, trained)
@@ -78,9 +80,29 @@ def test_the_plan_holds_every_dimension_order_form_and_direction():
 def test_long_sequences_get_fewer_heads():
     plan = Plan()
     assert (plan.tokens[0], plan.tokens[-1]) == (256, 1_048_576)
-    assert [plan.heads_for(n) for n in plan.tokens] == [16, 16, 16, 16, 16, 4, 1]
+    assert [plan.heads_for(n, FULL) for n in plan.tokens] == [16, 16, 16, 16, 16, 4, 1]
     flex = [case.tokens for case in plan.cases() if case.name == "flex"]
     assert set(flex) == {4_096, 16_384, 65_536}
+
+
+def test_the_plan_holds_one_token_after_others():
+    decodes = [p for p in Plan().problems() if p.is_decode]
+    assert [(p.order, p.dim) for p in decodes] == [(2, 64), (2, 32), (2, 128), (1, 64), (3, 32)]
+    assert all(p.names == ("fused", "flash", "cudnn", "array") for p in decodes[:3])
+    assert not any(p.is_causal for p in decodes), "torch would hide all keys but the first"
+    assert str(DECODE) == "decode, order 2, d = 64"
+    cases = [c for c in Plan().cases() if c.problem == decodes[0] and c.name == "fused"]
+    assert [(c.tokens, c.heads) for c in cases] == [
+        (256, 4096), (1_024, 4096), (4_096, 1024), (16_384, 256), (65_536, 64)
+    ]  # fmt: skip
+    assert Plan().heads_for(256, decodes[2]) == 512, "its states would fill the memory"
+
+
+def test_one_token_on_a_cache_takes_time_in_proportion():
+    made = survey(times=0.1)
+    for tokens, heads in ((1_024, 64), (4_096, 16), (16_384, 4)):
+        made.take(Case(DECODE, "flash", tokens, heads))
+    assert [s["tokens"] for s in made.samples] == [1_024, 4_096, 16_384]
 
 
 def test_the_budget_stops_new_cases_and_names_what_is_left_out(monkeypatch):
@@ -166,6 +188,27 @@ def test_right_calls_pass_their_check(name, order, is_causal, is_trained, monkey
     assert all(0 < s["values"][0] < 0.02 for s in samples)
 
 
+@pytest.mark.parametrize("name", ["array", "flash"])
+def test_one_token_after_others_passes_its_check(name, monkeypatch):
+    samples = small_check(monkeypatch, name, Problem(16, 2, False, False, (), is_decode=True))
+    assert samples[0]["what"] == f"{name}, decode, error"
+    assert all(0 < s["values"][0] < 0.02 for s in samples)
+
+
+def test_the_state_holds_all_tokens_but_the_last():
+    tokens = torch.randn(3, 2, 9, 16).unbind()
+    query, key, value, sums = gpu_calls.token_and_state(DECODE_16, *tokens)
+    assert [x.shape[1] for x in (query, key, value)] == [1, 1, 1]
+    assert torch.equal(query[:, 0], tokens[0][:, -1])
+    assert torch.equal(sums[:, 0, -1], torch.full((2,), 8.0))
+    given = (query, key, value, sums)
+    output, after = gpu_calls.by_backend("array")(DECODE_16, 9)(*given)
+    assert torch.equal(after[:, 0, -1], torch.full((2,), 9.0))
+    query, key, value = gpu_calls.token_and_cache(DECODE_16, *tokens)
+    expected = gpu_calls.direct(DECODE_16, "polynomial", query, key, value)
+    assert torch.allclose(output, expected, atol=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_the_log_of_the_polynomial_makes_flex_attention_compute_the_same(is_causal, monkeypatch):
@@ -217,6 +260,8 @@ def samples() -> list[dict]:
         *made_up(FULL, "cudnn", lambda n: n**2 * 5e-13),
         *made_up(linear, "fused", lambda n: n * 2e-9, plan),
         *made_up(linear, "fla", lambda n: n * 1e-9, plan),
+        *made_up(DECODE, "fused", lambda _: 1e-6, plan),
+        *made_up(DECODE, "cudnn", lambda n: n * 5e-10, plan),
         Case(FULL, "fused", 65_536, 16).sample(
             "fused, forward, peak memory", [3 * 2**20], "byte"
         ),
@@ -237,6 +282,10 @@ def test_findings_follow_from_the_samples():
     assert value["slope_distance" + end] == pytest.approx(0, abs=1e-12)
     assert value["error" + end] == pytest.approx(0.5)
     assert value["memory" + end] == 3
+    assert value["crossover_d64_order2_decode"] == pytest.approx(2_000, abs=1)
+    assert value["speedup_cudnn_d64_order2_decode"] == pytest.approx(32.768)
+    state = 8 * moment_numbers(64, 2)
+    assert value["traffic_d64_order2_decode"] == pytest.approx(state / 1e-6 / 2e12)
     assert value["linear_d64_order1_causal_forward"] == pytest.approx(2)
 
 
@@ -247,6 +296,8 @@ def test_goals_are_met_or_not():
     assert found["speedup_flash" + end].met
     assert found["slope_distance" + end].met
     assert found["error" + end].met
+    assert found["crossover_d64_order2_decode"].met
+    assert found["traffic_d64_order2_decode"].met is False
     assert found["linear_d64_order1_causal_forward"].met is False
     assert all("H200" in f.text for f in found.values() if f.goal and "H200" in f.text)
 

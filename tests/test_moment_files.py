@@ -38,7 +38,7 @@ def test_saved_and_loaded_in_every_library(name: str, dtype: Any, tmp_path: Path
     loaded = Moments.load(str(tmp_path / "state.npz"), like=key)
     assert type(loaded.sums) is type(moments.sums)
     assert loaded.sums.dtype == moments.sums.dtype
-    assert loaded._kind() == moments._kind()
+    assert loaded.kind() == moments.kind()
     assert worst((loaded + moments).sums, 2 * np.asarray(moments.sums)) == 0
 
 
@@ -85,7 +85,7 @@ def test_pickled_and_copied(name: str, way: Any) -> None:
     _, key, value = map(LIBRARIES[name], draw())
     moments = Moments.accumulate(key, value, order=2)
     again = way(moments)
-    assert again._kind() == moments._kind()
+    assert again.kind() == moments.kind()
     assert worst(again.sums, moments.sums) == 0
 
 

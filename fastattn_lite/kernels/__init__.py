@@ -2,6 +2,6 @@
 
 Modules, in the order of the derivation: `rows` (which monomials, with which weight), `accumulate`
 (moments of chunks), `combine` (prefix sums), `evaluate` (outputs), `differentiate` (gradients),
-`decode` (one token on a state); `states`, `forward` and `backward` start them; `operator` takes
-tensors of any leading axes; `support` says what they take.
+`decode` (one token on a state); `states`, `forward`, `backward` and `step` start them; `operator`
+takes tensors of any leading axes; `support` says what they take.
 """

@@ -8,6 +8,7 @@ import os
 
 import torch
 
+from fastattn_lite._arrays import is_compiling, records_gradients
 from fastattn_lite.kernels.rows import LARGEST_ORDER
 
 LARGEST_WIDTH = 128
@@ -27,6 +28,26 @@ def why_not(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, order: 
         or _why_not_type(*tokens)
         or _why_not_size(query.shape[-1], value.shape[-1], order)
     )
+
+
+def why_not_one_token(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *state: torch.Tensor
+) -> str | None:
+    """Return why, with a state, the kernels do not take these tokens that `why_not` lets pass.
+
+    `state` holds the sums of earlier tokens, if there are any.
+    """
+    counts = query.shape[-2], key.shape[-2]
+    if counts != (1, 1):
+        return f"with a state they take one query and one key, got {counts[0]} and {counts[1]}"
+    for sums in state:
+        if sums.dtype != torch.float32:
+            return f"expected a state in float32, got {sums.dtype}"
+    if is_compiling():
+        return "with a state they have no operator for torch.compile"
+    if records_gradients(query, key, value, *state):
+        return "no gradient passes through their state; expected torch.no_grad()"
+    return None
 
 
 def interpreted() -> bool:

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastattn_lite import Expansion, fast_attention, kernel_attention, minimax, taylor
+from fastattn_lite import (
+    Expansion,
+    Moments,
+    autograd,
+    fast_attention,
+    kernel_attention,
+    minimax,
+    taylor,
+)
 from fastattn_lite.kernels import operator, rows, states, support
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -192,7 +200,7 @@ def test_normalized_tokens_keep_their_type():
         ({"d": 256}, "dimensions of at most 128, got 256 and 16"),
         ({"d": 64, "order": 3}, "at most 32 at order 3, got 64 and 16"),
         ({"dtype": torch.float64}, "float16, bfloat16 or float32"),
-        ({"return_state": True}, "they carry no state"),
+        ({"return_state": True}, "with a state they take one query and one key, got 5 and 5"),
     ],
 )
 def test_what_the_kernels_do_not_take_is_said(changed, reason):
@@ -206,6 +214,19 @@ def test_numpy_is_refused_by_name():
     inputs = [x.cpu().numpy() for x in tokens(*3 * [(1, 5, 16)], dtype=torch.float32)]
     with pytest.raises(ValueError, match="expected torch tensors, got ndarray"):
         fast_attention(*inputs, backend="triton")
+
+
+@pytest.mark.parametrize("backend", ["triton", "autograd"])
+def test_no_state_is_made_beside_the_kernels(backend, monkeypatch):
+    """The operator needs none, and at d = 64 an unused one would take 0.5 MB a head."""
+    made = []
+    monkeypatch.setattr(Moments, "empty", lambda *_, **__: made.append(1))
+    monkeypatch.setattr(autograd, "attention", lambda *_, **__: "output")
+    inputs = tokens(*3 * [(1, 5, 16)], dtype=torch.float32)
+    assert fast_attention(*inputs, backend=backend) == "output"
+    assert made == []
+    with pytest.raises(ValueError, match=r"order: the moments of .* would need .* GiB"):
+        fast_attention(*inputs, backend="autograd", order=60)
 
 
 def test_an_old_gpu_gets_a_reason(monkeypatch):

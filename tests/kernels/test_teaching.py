@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-pytest.importorskip("triton")
-
 from fastattn_lite import kernel_attention, taylor
 from fastattn_lite.kernels import teaching
 

@@ -1,0 +1,280 @@
+"""One token on a state: the kernels against the array path and the direct sum over all tokens."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from fastattn_lite import (
+    Expansion,
+    Moments,
+    fast_attention,
+    kernel_attention,
+    minimax,
+    monomial_features,
+    number_of_features,
+    taylor,
+)
+from fastattn_lite.kernels import step
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+SINGLE, HALF = torch.float32, torch.float16
+FLOOR = {SINGLE: 2e-6, HALF: 1e-3, torch.bfloat16: 8e-3}
+"""About one unit in the last place of each type, sixteen in float32: summation orders differ."""
+NEGATIVE = Expansion((1.0, -0.5, 0.4))
+pytestmark = pytest.mark.filterwarnings("ignore::fastattn_lite.attention.ExpansionWarning")
+
+
+def tokens(*shapes: tuple[int, ...], dtype: torch.dtype = SINGLE) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=generator).to(DEVICE, dtype) for shape in shapes]
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    assert found.shape == expected.shape
+    return float((found.double() - expected.double()).norm() / expected.double().norm())
+
+
+def stream(inputs: list[Tensor], backend: str, state: Moments | None = None, **options):
+    """Return the outputs of all tokens, one after the other, and the last state."""
+    outputs = []
+    for t in range(inputs[0].shape[-2]):
+        one = [x[..., t : t + 1, :] for x in inputs]
+        output, state = fast_attention(
+            *one, is_causal=True, backend=backend, initial_state=state, return_state=True, **options
+        )
+        outputs.append(output)
+    return torch.cat(outputs, dim=-2), state
+
+
+def poison_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fill every tensor that is made without values with NaN: what is not written shows."""
+    for make in (torch.empty, torch.empty_like):
+        monkeypatch.setattr(torch, make.__name__, functools.partial(poisoned, make))
+
+
+def poisoned(make: Callable[..., Tensor], *args: Any, **options: Any) -> Tensor:
+    return make(*args, **options).fill_(float("nan"))
+
+
+CASES = [
+    pytest.param(taylor(1), 16, 20, SINGLE, id="order-1"),
+    pytest.param(taylor(2), 16, 16, SINGLE, id="order-2"),
+    pytest.param(taylor(3), 5, 8, SINGLE, id="order-3"),
+    pytest.param(minimax(2), 33, 7, SINGLE, id="minimax-odd-dimensions"),
+    pytest.param(NEGATIVE, 5, 70, SINGLE, id="negative-and-two-blocks-of-columns"),
+    pytest.param(taylor(2), 16, 33, HALF, id="half-precision"),
+]
+if DEVICE == "cuda":
+    CASES += [
+        pytest.param(taylor(order), d, d, torch.bfloat16, id=f"bfloat16-{order}-{d}")
+        for order, d in ((1, 128), (2, 16), (2, 64), (2, 128), (3, 32))
+    ]
+
+
+@pytest.mark.parametrize(("expansion", "d", "d_v", "dtype"), CASES)
+def test_token_after_token_equals_the_array_path_and_the_direct_sum(
+    expansion, d, d_v, dtype, monkeypatch
+):
+    inputs = tokens((2, 4, d), (2, 4, d), (2, 4, d_v), dtype=dtype)
+    array, after_array = stream(inputs, "array", expansion=expansion)
+    poison_empty(monkeypatch)
+    found, after = stream(inputs, "triton", expansion=expansion)
+    monkeypatch.undo()
+    exact = [x.double() for x in inputs]
+    expected = kernel_attention(*exact, expansion=expansion, is_causal=True)
+    assert found.dtype == dtype
+    assert relative(found, expected) <= 2 * relative(array, expected) + FLOOR[dtype]
+    assert relative(found, array) <= FLOOR[dtype]
+    assert (after.kind(), after.sums.dtype) == (after_array.kind(), torch.float32)
+    assert relative(after.sums, after_array.sums) <= FLOOR[SINGLE]
+
+
+@pytest.mark.parametrize(
+    ("query", "key", "value"),
+    [
+        pytest.param((2, 3, 4), (2, 3, 1), (2, 3, 1), id="grouped-heads"),
+        pytest.param((2, 3, 4), (2, 1, 4), (2, 1, 4), id="shared-in-the-middle"),
+        pytest.param((2, 3), (1, 3), (2, 1), id="both-broadcast"),
+        pytest.param((), (2,), (2,), id="one-query-for-two-heads"),
+        pytest.param((3,), (), (), id="shared-by-all"),
+        pytest.param((0,), (1,), (1,), id="nobody-asks"),
+        pytest.param((0, 2), (0, 2), (0, 1), id="no-batch"),
+    ],
+)
+def test_leading_axes_broadcast_as_in_the_array_path(query, key, value):
+    inputs = tokens((*query, 2, 5), (*key, 2, 5), (*value, 2, 3))
+    found, after = stream(inputs, "triton")
+    expected, after_array = stream(inputs, "array")
+    assert found.shape == expected.shape
+    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert after.sums.shape == after_array.sums.shape
+    assert torch.allclose(after.sums, after_array.sums, rtol=1e-6, atol=1e-6)
+
+
+def test_values_of_no_column_are_counted():
+    inputs = tokens((2, 3, 5), (2, 3, 5), (2, 3, 0))
+    found, after = stream(inputs, "triton")
+    assert found.shape == (2, 3, 0)
+    assert torch.allclose(after.sums, stream(inputs, "array")[1].sums, atol=1e-6)
+
+
+def test_inputs_and_states_in_any_memory_order():
+    base = tokens((5, 3, 2), (2, 3, 10), (3, 2, 4))
+    inputs = [base[0].permute(2, 1, 0), base[1][..., ::2], base[2].transpose(0, 1)]
+    expected, state = stream(inputs, "array")
+    turned = Moments(state.sums.mT.contiguous().mT, state.order, state.dim, state.key_map)
+    assert relative(stream(inputs, "triton")[0], expected) < 1e-6
+    found, _ = stream(inputs, "triton", turned)
+    assert relative(found, stream(inputs, "array", state)[0]) < 1e-6
+
+
+@pytest.mark.parametrize("normalization", ["none", "unit"])
+@pytest.mark.parametrize("scale", [None, -0.3, 0.0])
+def test_scales_and_normalized_tokens(scale, normalization):
+    inputs = tokens((3, 5), (3, 5), (3, 4), dtype=HALF)
+    options = {"scale": scale, "normalization": normalization}
+    found, after = stream(inputs, "triton", **options)
+    exact, after_array = stream(inputs, "array", **options)
+    assert relative(found, exact) < 1e-3
+    assert relative(after.sums, after_array.sums) < 1e-6
+    assert after.key_map == after_array.key_map
+
+
+def test_both_paths_go_on_from_each_others_states(tmp_path):
+    inputs = tokens((2, 6, 5), (2, 6, 5), (2, 6, 3))
+    first, rest = [x[:, :4] for x in inputs], [x[:, 4:] for x in inputs]
+    _, state = fast_attention(*first, is_causal=True, return_state=True)
+    state.save(tmp_path / "state.npz")
+    loaded = Moments.load(tmp_path / "state.npz", like=inputs[0])
+    one, state = stream([x[:, :1] for x in rest], "triton", loaded)
+    two, _ = stream([x[:, 1:] for x in rest], "array", state)
+    exact = [x.double() for x in inputs]
+    expected = kernel_attention(*exact, expansion=taylor(2), is_causal=True)[:, 4:]
+    assert relative(torch.cat([one, two], dim=1), expected) < 1e-6
+
+
+def test_the_given_state_stays_as_it_is_and_bits_repeat():
+    inputs = tokens((2, 1, 5), (2, 1, 5), (2, 1, 3))
+    _, state = stream(inputs, "array")
+    before = state.sums.clone()
+    (output, after), (again, same) = (stream(inputs, "triton", state) for _ in range(2))
+    assert torch.equal(state.sums, before)
+    assert after.sums.data_ptr() != state.sums.data_ptr()
+    assert torch.equal(output, again)
+    assert torch.equal(after.sums, same.sums)
+
+
+def test_without_a_mask_one_token_is_the_same_sum():
+    inputs = tokens((2, 1, 5), (2, 1, 5), (2, 1, 3))
+    _, state = stream(inputs, "array")
+    expected, _ = stream(inputs, "triton", state)
+    found = fast_attention(*inputs, backend="triton", initial_state=state)
+    assert torch.equal(found, expected)
+
+
+def test_a_nan_stays_in_its_row_or_marks_the_whole_column():
+    query, key, value = tokens((3, 1, 5), (3, 1, 5), (3, 1, 4))
+    query[0, 0, 1] = key[1, 0, 2] = value[2, 0, 3] = float("nan")
+    found, after = stream([query, key, value], "triton")
+    expected, after_array = stream([query, key, value], "array")
+    assert torch.equal(found.isnan(), expected.isnan())
+    assert torch.equal(after.sums.isnan(), after_array.sums.isnan())
+
+
+def test_the_table_spells_out_the_monomials():
+    x = tokens((1, 4))[0].cpu().double()
+    for order in (1, 2, 3):
+        table = step.variables(4, order, torch.device("cpu"))
+        assert table.shape == (order, number_of_features(4, order))
+        padded = torch.cat([x[0], torch.ones(1, dtype=x.dtype)])
+        assert torch.allclose(padded[table.long()].prod(0), monomial_features(x, order)[0])
+
+
+def test_auto_takes_the_kernel_on_a_gpu_alone(monkeypatch):
+    inputs, taken = tokens((1, 1, 5), (1, 1, 5), (1, 1, 3)), []
+
+    def one_token(query, _key, _value, state, _expansion):
+        taken.append(query.device.type)
+        return query, state
+
+    monkeypatch.setattr(step, "one_token", one_token)
+    for x in (inputs, [x.cpu() for x in inputs]):
+        stream(x, "auto")
+    assert taken == (["cuda"] if DEVICE == "cuda" else [])
+
+
+if DEVICE == "cuda":
+
+    def test_a_cuda_graph_replays_the_step():
+        inputs = tokens((2, 1, 16), (2, 1, 16), (2, 1, 16))
+        state = state_of(*inputs)
+        expected, _ = stream(inputs, "triton", state)  # compiles, and makes the tables
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            found, after = stream(inputs, "triton", state)
+        for x in (found, after.sums):
+            x.zero_()
+        graph.replay()
+        assert torch.equal(found, expected)
+        assert float(after.sums[0, 0, -1]) == 2
+
+
+def state_of(*inputs: Tensor, dtype: torch.dtype = SINGLE) -> Moments:
+    return stream([x.detach().to(dtype) for x in inputs], "array")[1]
+
+
+@pytest.mark.parametrize(
+    ("count", "dtype", "options", "reason"),
+    [
+        (2, SINGLE, {}, "with a state they take one query and one key, got 2 and 2"),
+        (1, SINGLE, {"order": 4}, "an order from 1 to 3, got 4"),
+        (1, torch.float64, {}, "one of float16, bfloat16 or float32"),
+    ],
+)
+def test_what_the_kernels_do_not_take_is_said(count, dtype, options, reason):
+    inputs = tokens(*3 * [(1, count, 5)], dtype=dtype)
+    with pytest.raises(ValueError, match=f'backend: "triton" cannot take this: .*{reason}'):
+        fast_attention(*inputs, backend="triton", return_state=True, **options)
+
+
+def test_states_that_the_kernels_do_not_take():
+    inputs = tokens(*3 * [(1, 1, 5)])
+    wide, right = state_of(*inputs, dtype=torch.float64), state_of(*inputs)
+    with pytest.raises(ValueError, match=r"a state in float32, got torch\.float64"):
+        fast_attention(*inputs, backend="triton", initial_state=wide)
+    with pytest.raises(ValueError, match=r"expected moments of order 1, .* got .* order 2"):
+        fast_attention(*inputs, backend="triton", initial_state=right, order=1)
+    with pytest.raises(TypeError, match="initial_state: expected the array library of key"):
+        fast_attention(*(x.cpu().numpy() for x in inputs), initial_state=right)
+    no_keys = inputs[0], inputs[1][:, :0], inputs[2][:, :0]
+    with pytest.raises(ValueError, match="one query and one key, got 1 and 0"):
+        fast_attention(*no_keys, backend="triton", initial_state=right)
+
+
+@pytest.mark.parametrize("watched", range(4))
+def test_gradients_take_the_array_path(watched):
+    inputs = tokens(*3 * [(1, 1, 5)])
+    state = state_of(*inputs)
+    (*inputs, state.sums)[watched].requires_grad_()
+    with pytest.raises(ValueError, match="no gradient passes through their state"):
+        fast_attention(*inputs, backend="triton", initial_state=state)
+    assert fast_attention(*inputs, initial_state=state).requires_grad
+    with torch.no_grad():
+        fast_attention(*inputs, backend="triton", initial_state=state)
+
+
+def test_transforms_are_refused():
+    inputs = tokens(*3 * [(2, 1, 5)])
+    state = state_of(*(x[0] for x in inputs))
+
+    def attend(*one):
+        return fast_attention(*one, backend="triton", initial_state=state)
+
+    with pytest.raises(ValueError, match=r"no rule for torch\.func"):
+        torch.func.vmap(attend)(*inputs)
