@@ -52,7 +52,7 @@ def update_kernel(
     ones = tl.load(state + begin + last, mask=first, other=0.0)
     weight = tl.load(weights + row, mask=there, other=0.0)
     k = features(key + h * stride_kh, stride_kd, dim, key_root, table, row, there, R, ORDER)
-    v = value + h * stride_vh + (column + e) * stride_ve
+    v = value + h * stride_vh + (column + e).to(tl.int64) * stride_ve
     values += k[:, None] * tl.load(v, mask=wide, other=0.0).to(tl.float32)[None, :]
     ones += k
     tl.store(updated + (begin + column) + at, values, mask=inside)
