@@ -112,12 +112,12 @@ class Expansion:
         """Return the most by which an output can move, as its scores move, in units of diam(V).
 
         Formula: |do_i/ds_ij| <= max |f'(x)/f(x)| / 4 * diam(V) over |x| <= radius, for exp 1/4;
-        `inf` unless f > 0 there. The maximum is looked for on a fine grid.
+        `inf` unless f > 0 there. The maximum is at an end or where (f'/f)' = 0.
         Equation: eq-gradient-bound (chapter gradients).
         """
         if not self.is_positive():
             return math.inf
-        scores = self.radius * np.cos(np.linspace(np.pi, 0, 2049))
+        scores = self.radius * np.concatenate([_grid(), _steepest_points(self)])
         return float(np.max(np.abs(self.derivative()(scores) / self(scores)))) / 4
 
 
@@ -259,9 +259,26 @@ def _to_chebyshev(expansion: Expansion, radius: float) -> Floats:
 
 def _scan(expansion: Expansion) -> Floats:
     """Return the scores at which log(f/exp) is compared: a fine grid and its turning points."""
-    grid = np.cos(np.linspace(np.pi, 0, 2049))
     turning = _turning_points(_to_chebyshev(expansion, expansion.radius), expansion.radius)
-    return expansion.radius * np.concatenate([grid, turning])
+    return expansion.radius * np.concatenate([_grid(), turning])
+
+
+def _grid() -> Floats:
+    """Return many t = x/radius from -1 to 1, the ends included."""
+    return np.cos(np.linspace(np.pi, 0, 2049))
+
+
+def _steepest_points(expansion: Expansion) -> Floats:
+    """Return t = x/radius inside (-1, 1) where f'/f can be largest or smallest.
+
+    These are the real roots of f'' f - f'^2, because (f'/f)' = (f'' f - f'^2)/f^2.
+    """
+    chebyshev_basis = np.polynomial.chebyshev
+    f = _to_chebyshev(expansion, expansion.radius)
+    slope = chebyshev_basis.chebder(f)
+    bend = chebyshev_basis.chebmul(chebyshev_basis.chebder(slope), f)
+    roots = _real_roots(chebyshev_basis.chebsub(bend, chebyshev_basis.chebmul(slope, slope)))
+    return roots[np.abs(roots) < 1]
 
 
 @functools.lru_cache(maxsize=512)

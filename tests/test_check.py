@@ -10,13 +10,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import optimize, stats
 
 from fastattn_lite import (
     Expansion,
     chebyshev,
     kernel_attention,
     minimax,
+    monomial_features,
     number_of_features,
     order_for,
     softmax_attention,
@@ -121,7 +122,7 @@ def value_gradient(query, key, upstream):
 
 def direct_value_gradient(query, key, upstream):
     kernel = 1 + query @ key.T
-    return kernel.T @ (upstream / kernel.sum(axis=1, keepdims=True))
+    return kernel.T @ (upstream / kernel.sum(1)[:, None])
 
 
 def saving(dim, order):
@@ -180,6 +181,15 @@ def farthest(points, count, measure=np.min):
 def from_the_first(points, count):
     order = np.argsort(-np.linalg.norm(points - points[0], axis=1))
     return [0, *order[: count - 1]]
+
+
+def from_the_last(points, count):
+    chosen = [0]
+    while len(chosen) < count:
+        distance = np.linalg.norm(points - points[chosen[-1]], axis=1)
+        distance[chosen] = -1
+        chosen.append(int(np.argmax(distance)))
+    return chosen
 
 
 def best_cells(n, order):
@@ -304,6 +314,14 @@ def whole_matrix(query, key, order):
     return rows_of_matrix(query, key, order, np.arange(len(query)))
 
 
+def whole_in_torch(query, key, order):
+    return shares(taylor(order)(torch.tensor(query) @ torch.tensor(key).T))
+
+
+def shares(kernel):
+    return kernel / kernel.sum(1)[:, None]
+
+
 def order_for_full_rank(tokens, dim):
     return next(order for order in itertools.count() if math.comb(dim + order, order) >= tokens)
 
@@ -313,8 +331,8 @@ def order_of_the_full_basis(tokens, dim):
     return next(p for p in orders if sum(dim**degree for degree in range(p + 1)) >= tokens)
 
 
-def sharpest_weight(tokens, radius, order, *, others=1, least=None):
-    values = taylor(order)(np.linspace(-radius, radius, 100_001))
+def sharpest_weight(tokens, radius, order, *, others=1, least=None, points=100_001):
+    values = taylor(order)(np.linspace(-radius, radius, points))
     ratio = values.max() / (values.min() if least is None else least(radius, order))
     return ratio / (ratio + tokens - others)
 
@@ -445,9 +463,17 @@ WRONG = [
     (check_rows_of_matrix, lambda q, k, p, r: whole_matrix(q, k, p)[r], "n x n numbers"),
     (check_rows_of_matrix, lambda q, k, p, r: whole_matrix(q, k, p + 1)[r], "over its sum"),
     (check_rows_of_matrix, lambda q, k, p, r: whole_matrix(q, k, p), "shape"),
+    (check_rows_of_matrix, lambda q, k, p, r: whole_in_torch(q, k, p)[r], "n x n numbers"),
+    (check_rows_of_matrix, lambda q, k, p, r: rows_of_matrix(k, q, p, r), "exchanged"),
+    (
+        check_rows_of_matrix,
+        lambda q, k, p, r: shares(monomial_features(q[r], p) @ monomial_features(k, p).T),
+        "has a weight",
+    ),
     (check_order_for_full_rank, lambda n, d: math.comb(d + 3, 3), "give the order"),
     (check_order_for_full_rank, lambda n, d: order_for_full_rank(n, d) - 1, "fewer features"),
     (check_order_for_full_rank, lambda n, d: order_for_full_rank(n + 1, d), "smaller order"),
+    (check_order_for_full_rank, lambda n, d: max(1, order_for_full_rank(n, d)), "order 0 counts"),
     (check_order_for_full_rank, order_of_the_full_basis, "each monomial once"),
     (check_order_for_full_rank, lambda n, d: math.log(n, d + 1), "the smallest order"),
     (
@@ -459,6 +485,7 @@ WRONG = [
     (check_sharpest_weight, lambda n, b, p: sharpest_weight(n, b, p, others=0), "how many others"),
     (check_sharpest_weight, lambda n, b, p: 10.0, "share of the row"),
     (check_sharpest_weight, lambda n, b, p: 1 / (1 + (n - 1) * 10), "the smallest weight"),
+    (check_sharpest_weight, lambda n, b, p: sharpest_weight(n, b, p, points=101), "finer grid"),
     (check_sharpest_weight, lambda n, b, p: 0.5, "the weight is another"),
     (check_moved_moments, lambda m, s: moved_moments(m, -s), "wrong sign"),
     (check_moved_moments, lambda m, s: moved_moments(m, s, lambda p, m: 1), "binomial"),
@@ -472,6 +499,8 @@ WRONG = [
     (check_moved_moments, lambda m, s: [*moved_moments(m, s)[:-1], 0, 0], "shape"),
     (check_farthest, from_the_first, "first centre alone"),
     (check_farthest, lambda x, c: farthest(x, c, np.sum), "add up the distances"),
+    (check_farthest, from_the_last, "last centre alone"),
+    (check_farthest, lambda x, c: sorted(farthest(x, c)), "another row is"),
     (check_farthest, lambda x, c: list(range(c)), "farthest from its nearest"),
     (check_farthest, lambda x, c: [0] * c, "chosen twice"),
     (check_farthest, lambda x, c: farthest(x, c)[::-1], "first row is not row 0"),
@@ -745,11 +774,21 @@ WRONG = [
         "its own denominator",
     ),
     (check_value_gradient, direct_value_gradient, "n x n"),
+    (
+        check_value_gradient,
+        lambda *tokens: direct_value_gradient(*map(torch.tensor, tokens)),
+        "n x n",
+    ),
     (check_saving, lambda d, p: saving(d, p) / 2, "both have features"),
     (check_saving, lambda d, p: saving(d, p) * (4 * d + 1) / (4 * d), "one a token"),
     (check_saving, lambda d, p: saving(d, p) * (4 * d + 1) / (3 * d), "outputs and the denomin"),
     (check_saving, lambda d, p: saving(d, p) * (4 * d + 1) / (3 * d + 1), "outputs are kept"),
     (check_saving, lambda d, p: 1 / saving(d, p), "other way round"),
+    (
+        check_saving,
+        lambda d, p: saving(d, p) * sum(d**degree for degree in range(p + 1)) / math.comb(d + p, p),
+        "each monomial once",
+    ),
     (check_saving, lambda d, p: d, "Count the numbers"),
     (check_truncated_exp, lambda x, p: np.exp(x), "exp itself"),
     (check_truncated_exp, lambda x, p: truncated_exp(x, p - 1), "early"),
@@ -851,6 +890,10 @@ def test_a_broken_answer_never_raises(check, answer, hint):
 
 
 WITH_ARRAYS = [
+    check_moved_moments,
+    check_rows_of_matrix,
+    check_score_gradient,
+    check_value_gradient,
     check_order_one_attention,
     check_stable_weights,
     check_window_attention,
@@ -878,6 +921,33 @@ def test_a_tensor_that_records_gradients_is_an_answer_too(check):
 def test_a_right_answer_in_32_bits_is_told_so(check):
     hint = check(lambda *inputs: np.asarray(RIGHT[check](*inputs), dtype=np.float32)).hint
     assert "64 bits" in hint
+
+
+def test_a_right_answer_may_be_found_by_other_means():
+    """A search for the least work, rows in torch, gradients from torch's own notes."""
+
+    def searched_cells(n, order):
+        work = lambda cells: n * cells * (order + 1) + 3 * n**2 / cells  # noqa: E731
+        return optimize.minimize_scalar(work, bounds=(1e-3, n), options={"xatol": 1e-9}).x
+
+    def rows_in_torch(query, key, order, rows):
+        return shares(taylor(order)(torch.tensor(query)[rows] @ torch.tensor(key).T))
+
+    def noted_value_gradient(query, key, upstream):
+        tokens = [torch.tensor(x) for x in (query, key, np.zeros(upstream.shape))]
+        value = tokens[2].requires_grad_()
+        outputs = order_one_attention_in_torch(*tokens[:2], value)
+        return torch.autograd.grad(outputs, value, torch.tensor(upstream))[0]
+
+    assert check_best_cells(searched_cells)
+    assert check_rows_of_matrix(rows_in_torch)
+    assert check_value_gradient(noted_value_gradient)
+
+
+def order_one_attention_in_torch(query, key, value):
+    extended = torch.cat([value, torch.ones(len(value), 1, dtype=value.dtype)], dim=1)
+    sums = extended.sum(dim=0) + query @ (key.T @ extended)
+    return sums[:, :-1] / sums[:, -1:]
 
 
 def test_a_compensated_sum_may_be_a_torch_number():

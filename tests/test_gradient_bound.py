@@ -36,6 +36,22 @@ def test_no_score_moves_an_output_by_more_than_the_bound(family, radius, order):
 
 
 @pytest.mark.equation("eq-gradient-bound")
+@pytest.mark.parametrize("order", [2, 3, 4, 6])
+@pytest.mark.parametrize("radius", [0.5, 0.9, 4.0])
+@pytest.mark.parametrize("family", [taylor, minimax])
+def test_the_bound_is_no_less_than_the_ratio_on_a_much_finer_grid(family, radius, order):
+    """The ratio is largest between the points of any grid; the bound must not fall short of it."""
+    expansion = family(order, radius=radius)
+    x = np.linspace(-radius, radius, 300_001)
+    if not expansion.is_positive():
+        assert expansion.gradient_bound() == math.inf
+        return
+    largest = np.max(np.abs(expansion.derivative()(x) / expansion(x))) / 4
+    assert largest <= expansion.gradient_bound() * (1 + 1e-13)
+    assert largest == pytest.approx(expansion.gradient_bound(), rel=1e-8)
+
+
+@pytest.mark.equation("eq-gradient-bound")
 def test_the_bound_is_reached_by_two_equal_weights():
     """With two values one apart and the score where f'/f is largest, A = 1/2 meets it."""
     reached = slope_of_weight(2, 0.0, 2).slope

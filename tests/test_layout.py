@@ -33,6 +33,7 @@ OPTIONAL = {"torch", "triton", "matplotlib", "anywidget", "jsonschema"}
 MAY_IMPORT = {
     "figures": {"anywidget", "matplotlib"},
     "autograd.py": {"torch"},
+    "check/torch_memory.py": {"torch"},
     "gpu_calls.py": {"torch"},
     "kernels": {"torch", "triton"},
 }

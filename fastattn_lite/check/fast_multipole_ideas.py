@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastattn_lite.check.marking import (
+    AGREES,
     Floats,
     Function,
     Mistakes,
@@ -19,11 +21,14 @@ from fastattn_lite.check.marking import (
     number_of,
     same,
 )
-from fastattn_lite.clusters import cluster_radius, farthest_points
 from fastattn_lite.multipole import multipole_moments
 
 CELLS_PER_TARGET = 3
 """Cells whose sources a target adds one by one."""
+FOUND_BY_SEARCH = 1e-6
+"""A search for the smallest number of operations finds its place no better than this."""
+Measure = Callable[[Floats], Floats]
+"""From the distances of every row to several centres, one distance for each row."""
 
 
 @marks
@@ -69,7 +74,7 @@ def check_farthest(function: Function) -> str:
     Exercise of chapter fast_multipole_ideas.
     """
     rng = np.random.default_rng(4)
-    for tokens, dim, count in [(6, 1, 3), (20, 2, 5), (40, 3, 40), (9, 2, 1)]:
+    for tokens, dim, count in [(20, 2, 5), (6, 1, 3), (40, 3, 40), (9, 2, 1)]:
         points = rng.normal(size=(tokens, dim))
         rows = array_of(answer_of(function, points, count), (count,))
         if not same(rows, np.round(rows)) or np.any((rows < 0) | (rows >= tokens)):
@@ -79,31 +84,48 @@ def check_farthest(function: Function) -> str:
             raise NotYetError("a row is chosen twice: a chosen point is at the distance 0.")
         if chosen[0] != 0:
             raise NotYetError("the first row is not row 0.")
-        _judge_farthest(points, chosen, count)
+        _judge_farthest(points, chosen)
     return "each centre is the source that was farthest from the centres before it."
 
 
-def _judge_farthest(points: Floats, chosen: Any, count: int) -> None:
-    right = farthest_points(points, count)
-    if same(points[chosen], right):
+def _judge_farthest(points: Floats, chosen: Any) -> None:
+    """Refuse the first row that is not the farthest from the nearest of those before it."""
+    apart = np.linalg.norm(points[:, None] - points, axis=-1)
+    steps = range(1, len(chosen))
+    wrong = [m for m in steps if not _is_next(_to_nearest, apart, chosen[: m + 1])]
+    if not wrong:
         return
-    to_first = np.linalg.norm(points - points[0], axis=1)
-    to_all = [0]
-    while len(to_all) < count:
-        sums = np.linalg.norm(points[:, None] - points[to_all], axis=-1).sum(axis=1)
-        sums[to_all] = -1
-        to_all.append(int(np.argmax(sums)))
-    if np.array_equal(chosen[1:], np.argsort(-to_first, kind="stable")[: count - 1]):
-        raise NotYetError("you measure from the first centre alone: the later ones count too.")
-    if np.array_equal(chosen, to_all):
-        raise NotYetError(
-            "you add up the distances to the centres; what counts is the nearest centre."
-        )
+    for hint, measure in OTHER_MEASURES.items():
+        if all(_is_next(measure, apart, chosen[: m + 1]) for m in steps):
+            raise NotYetError(hint)
+    m = wrong[0]
+    nearest = _to_nearest(apart[:, chosen[:m]])
     raise NotYetError(
-        f"for {count} of {len(points)} points your centres leave a point at the distance "
-        f"{cluster_radius(points, points[chosen]):.3g}; farthest points leave "
-        f"{cluster_radius(points, right):.3g}. Which point is the farthest from its nearest centre?"
+        f"number {m + 1} of your {len(chosen)} rows is {nearest[chosen[m]]:.3g} away from the "
+        f"nearest row before it, and another row is {nearest.max():.3g} away. Which row is the "
+        "farthest from its nearest centre?"
     )
+
+
+def _is_next(measure: Measure, apart: Floats, chosen: Any) -> bool:
+    """Say whether no row that was left is farther, by this measure, than the last one chosen."""
+    before, last = chosen[:-1], chosen[-1]
+    distance = measure(apart[:, before])
+    return bool(distance[last] >= np.delete(distance, before).max() * (1 - AGREES))
+
+
+def _to_nearest(distances: Floats) -> Floats:
+    return distances.min(axis=1)
+
+
+OTHER_MEASURES: dict[str, Measure] = {
+    "you measure from the first centre alone: the later ones count too.": lambda to: to[:, 0],
+    "you measure from the last centre alone: the earlier ones count too.": lambda to: to[:, -1],
+    "you add up the distances to the centres; what counts is the nearest centre.": (
+        lambda to: to.sum(axis=1)
+    ),
+}
+"""What readers take for the distance from several centres, each with its hint."""
 
 
 @marks
@@ -133,5 +155,5 @@ def check_best_cells(function: Function) -> str:
             f"for n = {n:,} and order {order} another number of cells takes fewer operations. "
             "Set the derivative by C to 0, or make the two terms equal."
         )
-        judge(answer, right, mistakes, otherwise)
+        judge(answer, right, mistakes, otherwise, within=FOUND_BY_SEARCH * right)
     return "there the two parts of the work are equal."

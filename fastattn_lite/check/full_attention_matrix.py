@@ -19,8 +19,12 @@ from fastattn_lite.check.marking import (
     peak_bytes,
 )
 from fastattn_lite.expansion import taylor
+from fastattn_lite.factorization import monomial_features
 from fastattn_lite.matrix import ratio_limit
 from fastattn_lite.reference import attention_weights
+
+COARSE = 1e-3
+"""Within this a weight was found on a coarse grid."""
 
 
 @marks
@@ -56,10 +60,20 @@ def _row_mistakes(query: Floats, key: Floats, order: int, rows: list[int]) -> Mi
     exact, columns = np.exp(asked @ key.T), f(query @ key.T)
     columns = (columns / columns.sum(axis=1, keepdims=True)).T[rows]
     scaled = f(asked @ key.T / math.sqrt(query.shape[1]))
+    exchanged = f(key[rows] @ query.T)
+    unweighted = monomial_features(asked, order) @ monomial_features(key, order).T
     return [
         (kernel, "these numbers do not sum to 1: where is the denominator of each row?"),
         (exact / exact.sum(axis=1, keepdims=True), "this is softmax: put f in the place of exp."),
         (columns, "these are columns of the matrix: the rows belong to the queries."),
+        (
+            exchanged / exchanged.sum(axis=1, keepdims=True),
+            "queries and keys are exchanged: row i belongs to the query q_i.",
+        ),
+        (
+            unweighted / unweighted.sum(axis=1, keepdims=True),
+            "each feature has a weight w_alpha.",
+        ),
         (scaled / scaled.sum(axis=1, keepdims=True), "the scale is 1 here, not 1/sqrt(d)."),
         (kernel / kernel.sum(axis=0), "you divided by sums over the rows that were asked for."),
     ]
@@ -77,10 +91,14 @@ def check_order_for_full_rank(function: Function) -> str:
         counts = (math.comb(dim + order, order) for order in orders)
         exact = next(order for order, count in zip(orders, counts, strict=False) if count >= tokens)
         mistakes: Mistakes = [
-            (math.comb(dim + exact, exact), "that is the number of features; give the order."),
             (_order_of_full_basis(tokens, dim), "count each monomial once: R = C(d+p, p)."),
             (exact - 1, "at this order there are still fewer features than tokens."),
-            (exact + 1, "a smaller order is enough: R = n does not forbid full rank."),
+            (
+                exact + 1,
+                "a smaller order is enough: order 0 counts, so do the features of all degrees "
+                "below, and R = n does not forbid full rank.",
+            ),
+            (math.comb(dim + exact, exact), "that is the number of features; give the order."),
         ]
         otherwise = (
             f"for {tokens:,} tokens and d = {dim} this is not the smallest order whose number of "
@@ -123,7 +141,13 @@ def check_sharpest_weight(function: Function) -> str:
             f"for {tokens} tokens, radius {radius:g} and order {order} the weight is another. Let "
             "one key have the largest f and all others the smallest."
         )
-        judge(answer, _limit(chi, tokens), mistakes, otherwise, within=1e-7)
+        rounded = "Take a finer grid, both ends included, or the places where f' is 0."
+        judge(
+            *(answer, _limit(chi, tokens), mistakes, otherwise),
+            within=1e-7,
+            nearly=COARSE,
+            rounded=rounded,
+        )
     return "no row of this polynomial can be sharper."
 
 

@@ -100,6 +100,10 @@ def check_saving(function: Function) -> str:
             (2 * features / (4 * dim), "the denominators are kept as well, one a token."),
             (2 * features / (3 * dim), "the outputs and the denominators are kept as well."),
             (2 * features / (3 * dim + 1), "the outputs are kept as well."),
+            (
+                2 * sum(dim**degree for degree in range(order + 1)) / (4 * dim + 1),
+                "count each monomial once: R = C(d+p, p).",
+            ),
             (1 / exact, "this is the ratio the other way round."),
         ]
         otherwise = (

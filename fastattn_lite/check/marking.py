@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 import math
+import sys
 import tracemalloc
 import warnings
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ AGREES = 1e-9
 """Largest difference, relative to the size of the answer, that counts as the same number."""
 SINGLE = 1e-5
 """Within this the answer is right, but was computed with 32 bits or by an approximation."""
+ROUNDED = "Compute with 64 bits (float64) from the first step to the last."
 
 
 @dataclass(frozen=True)
@@ -147,18 +149,19 @@ def judge(
     *,
     within: float = 0.0,
     nearly: float = SINGLE,
+    rounded: str = ROUNDED,
 ) -> None:
-    """Raise the hint of the first known mistake that gives this answer, unless it is right."""
+    """Raise the hint of the first known mistake that gives this answer, unless it is right.
+
+    An answer that is right within `nearly` gets the hint `rounded`.
+    """
     if same(answer, right, within):
         return
     for outcome, hint in mistakes:
         if same(answer, outcome, within):
             raise NotYetError(hint)
     if same(answer, right, within, nearly):
-        raise NotYetError(
-            "nearly: the first digits are right, the last are not. Compute with 64 bits (float64) "
-            "from the first step to the last."
-        )
+        raise NotYetError(f"nearly: the first digits are right, the last are not. {rounded}")
     raise NotYetError(otherwise)
 
 
@@ -174,7 +177,20 @@ def small_tokens(seed: int, tokens: int, dim: int, value_dim: int) -> Sequence[F
 
 
 def peak_bytes(function: Function, *inputs: Any) -> int:
-    """Return how much memory a call of the reader's function takes at most."""
+    """Return how much memory a call of the reader's function takes at most.
+
+    It counts what NumPy has at a time or, where that is more, the largest tensor of torch.
+    """
+    if "torch" not in sys.modules:
+        return _traced_bytes(function, *inputs)
+    from fastattn_lite.check.torch_memory import LargestTensor
+
+    with LargestTensor() as tensors:  # a call of its own: what torch loads here is not the reader's
+        answer_of(function, *inputs)
+    return max(_traced_bytes(function, *inputs), tensors.bytes)
+
+
+def _traced_bytes(function: Function, *inputs: Any) -> int:
     was_tracing = tracemalloc.is_tracing()
     if not was_tracing:
         tracemalloc.start()
