@@ -351,6 +351,16 @@ def time_crossover(d, p, direct, fast, fixed):
     return start / 2 + math.sqrt(start**2 / 4 + fixed * direct / (4 * d))
 
 
+def one_freer(quantile, freedom):
+    return stats.t.ppf(quantile, freedom + 1)
+
+
+def no_ones(n, k):
+    """Return the number of features less what the column of ones adds to the moments."""
+    d = n - k
+    return math.comb(n, k) * d / (d + 1)
+
+
 def useful_order(n, d, ratio, count=math.comb):
     order = -1
     while count(d + order + 1, order + 1) * (d + 1) / d * ratio < n:
@@ -358,10 +368,12 @@ def useful_order(n, d, ratio, count=math.comb):
     return order
 
 
-def intensity(tokens, dim, order, size, is_stored, *, passes=2, moment=4, lists=2, column=1):
+def intensity(
+    tokens, dim, order, size, is_stored, *, passes=2, moment=4, lists=2, column=1, ones=1
+):
     features = math.comb(dim + order, order)
     flops = 2 * tokens * features * (dim + column)
-    traffic = size * tokens * dim * lists + moment * features * (dim + 1)
+    traffic = size * tokens * dim * lists + moment * features * (dim + ones)
     return flops / (traffic + is_stored * passes * size * tokens * features)
 
 
@@ -381,8 +393,8 @@ def all_products(key, value, block):
     return np.concatenate([(key.T @ value)[None], squares])
 
 
-def ridge_tokens(dim, order, size, ridge, *, moment=4, lists=2, steps=1):
-    moments = math.comb(dim + order, order) * (dim + 1)
+def ridge_tokens(dim, order, size, ridge, *, moment=4, lists=2, steps=1, ones=1):
+    moments = math.comb(dim + order, order) * (dim + ones)
     return moment * moments * ridge / (2 * steps * moments - lists * dim * size * ridge)
 
 
@@ -549,6 +561,22 @@ WRONG = [
     (check_useful_order, lambda n, d, r: useful_order(n, d, 1), "do not come into"),
     (check_useful_order, lambda n, d, r: useful_order(n, d, 1 / r), "wrong way round"),
     (check_useful_order, lambda n, d, r: 0, "Raise the order"),
+    (check_useful_order, lambda n, d, r: useful_order(n, d, r, no_ones), "is slower there"),
+    (check_useful_order, lambda n, d, r: max(0, useful_order(n, d, r)), "return -1"),
+    (check_useful_order, lambda n, d, r: useful_order(n, d, r) or -1, "begin with it"),
+    (check_useful_order, lambda n, d, r: min(3, useful_order(n, d, r)), "Raise the order"),
+    (check_slope_interval, lambda n, y: slope_interval(n, y, law=lambda q, m: 1.96), "normal law"),
+    (check_slope_interval, lambda n, y: slope_interval(n, y, used=1), "H - 2"),
+    (check_slope_interval, lambda n, y: slope_interval(n, y, law=one_freer), "degrees of freedom"),
+    (
+        check_time_crossover,
+        lambda d, p, a, b, t: time_crossover(d, p, a, b * (d + 1) / d, t),
+        "the ones",
+    ),
+    (check_intensity, lambda *case: intensity(*case, column=0, ones=0), "the ones"),
+    (check_ridge_tokens, lambda *case: ridge_tokens(*case, ones=0), "the ones"),
+    (check_ridge_tokens, lambda *case: ridge_tokens(*case, steps=0.5), "two flops"),
+    (check_ridge_tokens, lambda *case: math.ceil(ridge_tokens(*case)), "do not round"),
     (check_intensity, lambda *case: intensity(*case, passes=1), "read again"),
     (check_intensity, lambda *case: intensity(*case, moment=0), "bytes of the moments"),
     (check_intensity, lambda *case: intensity(*case, moment=case[3]), "float32"),
@@ -580,7 +608,7 @@ WRONG = [
     (check_ridge_tokens, lambda *case: ridge_tokens(*case, moment=case[2]), "float32"),
     (check_ridge_tokens, lambda *case: ridge_tokens(*case, lists=1), "key and the value"),
     (check_ridge_tokens, lambda *case: ridge_tokens(*case, steps=2), "are both"),
-    (check_ridge_tokens, lambda *case: 810.0, "is not the ridge"),
+    (check_ridge_tokens, lambda *case: 17.0, "is not the ridge"),
     (check_cache_crossover, lambda d, p, c, m: cache_crossover(d, p, m, c), "wrong way round"),
     (check_cache_crossover, lambda d, p, c, m: cache_crossover(d, p, 1, 1), "not their bytes"),
     (check_cache_crossover, lambda d, p, c, m: math.comb(d + p, p) * m / (2 * c), "of ones"),
@@ -952,6 +980,12 @@ def order_one_attention_in_torch(query, key, value):
 
 def test_a_compensated_sum_may_be_a_torch_number():
     assert check_compensated_sum(lambda x: torch.tensor(compensated_sum(x)))
+
+
+@pytest.mark.parametrize("whole", [math.ceil, math.floor, round])
+def test_a_number_of_tokens_in_time_may_be_rounded(whole):
+    verdict = check_time_crossover(lambda *case: whole(time_crossover(*case)))
+    assert verdict, verdict
 
 
 @pytest.mark.parametrize("check", [check_crossover, check_best_shift, check_weight_distance])

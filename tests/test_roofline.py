@@ -152,6 +152,14 @@ def test_no_stored_time_beats_its_roof(name):
         assert min(sample["values"]) > roof.least_seconds(sample_work(sample)), sample["what"]
 
 
+def test_the_roof_of_the_gpu_is_the_measured_one():
+    """Not that of the data sheet; the log repeats what was measured."""
+    measured, log = (load_result(name)["summary"] for name in ("gpu_h100", "gpu_design_log"))
+    for speed, source in (("peak", "product"), ("bandwidth", "copy")):
+        assert log[speed]["value"] == measured[source]["value"]
+        assert log[speed]["value"] < log[f"{speed}_data_sheet"]["value"]
+
+
 @pytest.mark.parametrize("step", ["accumulate", "evaluate"])
 def test_the_log_holds_three_designs_of_each_step_and_its_predictions(step):
     samples = load_result("gpu_design_log")["samples"]

@@ -21,6 +21,14 @@ from fastattn_lite.check.marking import (
 from fastattn_lite.complexity import crossover_tokens, time_crossover_tokens
 from fastattn_lite.scaling import fit_power_law
 
+USEFUL = [
+    *[(1000, 8, 12.0), (4096, 64, 2.5), (65536, 32, 4.0), (1, 8, 2.0)],
+    (3, 8, 2.0),  # order 0
+    (190, 8, 4.0),  # where R without the column of ones would say one order more
+    (10**6, 16, 1.5),  # a high order
+]
+"""Tokens, dimension and ratio of the rates, for the largest useful order."""
+
 
 @marks
 def check_slope_interval(function: Function) -> str:
@@ -42,8 +50,8 @@ def check_slope_interval(function: Function) -> str:
         )
         if abs(answer[0] - exact[0]) < 1e-9:
             otherwise = (
-                "the slope is right, the interval is not. What stands under the root, and is the "
-                "root taken?"
+                "the slope is right, the interval is not. What stands under the root, is the root "
+                "taken, and which quantile stands before it?"
             )
         judge(answer, exact, _slope_mistakes(tokens, values, exact), otherwise)
     return "slope and interval are those of the line of least squares."
@@ -59,23 +67,29 @@ def _slope_mistakes(tokens: Floats, values: Floats, exact: Floats) -> Mistakes:
     plain: Any = stats.linregress(tokens, values)
     reach = float(stats.t.ppf(0.975, count - 2)) * float(plain.stderr)
     raw = float(plain.slope) + np.array([0, -reach, reach])
-    too_free = math.sqrt((count - 2) / count)
+
+    def divided(by: int) -> Floats:
+        return interval(float(stats.t.ppf(0.975, count - 2)) * math.sqrt((count - 2) / by))
+
+    normal = (
+        "1.96 is the quantile of the normal law, as if the scatter were known exactly. With few "
+        "points Student's law is wider."
+    )
+    used = "a line through the points has already used up two of them: divide by H - 2."
+    free = "which Student's law? The degrees of freedom are what you divide by."
     return [
         (raw, "you fitted the numbers themselves; a power is a straight line in the logarithms."),
         (exact[[0, 2, 1]], "the lower end comes before the upper end."),
-        (
-            interval(1.959963984540054),
-            "1.96 is the quantile of the normal law, as if the scatter were known exactly. With "
-            "few points Student's law is wider.",
-        ),
+        (interval(float(stats.norm.ppf(0.975))), normal),
+        (interval(1.96), normal),
+        (interval(float(stats.t.ppf(0.975, count))), free),
+        (interval(float(stats.t.ppf(0.975, count - 1))), free),
         (
             interval(float(stats.t.ppf(0.95, count - 2))),
             "with the quantile 0.95 each tail keeps 5 %. Both together may keep 5 %.",
         ),
-        (
-            interval(float(stats.t.ppf(0.975, count - 2)) * too_free),
-            "a line through the points has already used up two of them: divide by H - 2.",
-        ),
+        (divided(by=count), used),
+        (divided(by=count - 1), used),
         (interval(1), "that is the standard error; the quantile of Student's law is missing."),
     ]
 
@@ -101,7 +115,7 @@ def check_time_crossover(function: Function) -> str:
             "set them equal, and solve for n."
         )
         mistakes = _crossover_mistakes(dim, order, direct, fast, fixed)
-        judge(answer, exact, mistakes, otherwise, within=0.5)
+        judge(answer, exact, mistakes, otherwise, within=1)  # rounded up or down, or not at all
     return "both forms take the same time there, for all rates and fixed times tried."
 
 
@@ -118,6 +132,10 @@ def _crossover_mistakes(dim: int, order: int, direct: float, fast: float, fixed:
         ),
         (crossover_tokens(dim, order), "that is where the counts are equal, not the times."),
         (start, "the fixed time is missing."),
+        (
+            at(direct * dim / (dim + 1), fast, fixed * (dim + 1) / dim),
+            "the moments have one column more: the ones.",
+        ),
         (
             start + fixed * direct / (4 * dim),
             "you added the fixed time as if the equation were linear; it has an n squared.",
@@ -136,13 +154,15 @@ def check_useful_order(function: Function) -> str:
     `rate_ratio` is the rate of the direct form over that of the fast form; no fixed times. -1
     where even order 0 is slower. Exercise of chapter complexity_scaling.
     """
-    for tokens, dim, ratio in [(1000, 8, 12.0), (4096, 64, 2.5), (65536, 32, 4.0), (1, 8, 2.0)]:
+    for tokens, dim, ratio in USEFUL:
         answer = number_of(answer_of(function, tokens, dim, ratio))
         exact = _useful_order(tokens, dim, ratio)
         mistakes: Mistakes = [
+            (0 if exact == -1 else math.nan, "not even order 0 pays there: return -1."),
             (_useful_order(tokens, dim, 1.0), "the rates do not come into your answer."),
             (_useful_order(tokens, dim, 1 / ratio), "the ratio stands the wrong way round."),
             (exact + 1, f"order {exact + 1} is slower there: stop before it."),
+            (-1, "order 0 pays there already: begin with it."),
         ]
         otherwise = (
             f"for n = {tokens:,}, d = {dim} and a ratio of {ratio:g} order {answer:g} is not the "

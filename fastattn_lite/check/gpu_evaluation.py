@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from fastattn_lite.check.marking import (
@@ -20,6 +22,8 @@ from fastattn_lite.check.marking import (
 from fastattn_lite.complexity import moment_numbers
 from fastattn_lite.factorization import number_of_features
 from fastattn_lite.roofline import step_work
+
+ONES = "the moments have one column more: the ones."
 
 
 @marks
@@ -43,7 +47,8 @@ def check_intensity(function: Function) -> str:
             (flops / (traffic - size * tokens * dim), "two lists a token pass, not one."),
             (flops / 2 / traffic, "a multiplication and an addition are two flops."),
             (2 * flops / traffic, "these are the flops of both steps, with the bytes of one."),
-            (flops * dim / (dim + 1) / traffic, "the moments have one column more: the ones."),
+            (flops * dim / (dim + 1) / traffic, ONES),
+            (flops * dim / (dim + 1) / (traffic - 4 * features), ONES),
             (traffic / flops, "these are bytes a flop, the other way round."),
         ]
         otherwise = (
@@ -78,7 +83,7 @@ def check_row_states(function: Function) -> str:
             "the states are right, but on the way you stored n x d^2 numbers. Multiply one block "
             "by one row, add, and forget it."
         )
-    return "every row is summed block by block, and no table of products is stored."
+    return "every row is the right sum, and no table of products is stored."
 
 
 def _states(key: Floats, value: Floats) -> Floats:
@@ -114,7 +119,15 @@ def check_ridge_tokens(function: Function) -> str:
         moments = moment_numbers(dim, order)
         gained, spent = 2 * moments, 2 * dim * size * ridge
         exact = 4 * moments * ridge / (gained - spent)
+        bare = gained * dim / (dim + 1)
         mistakes: Mistakes = [
+            (math.ceil(exact), "do not round: the check compares all digits."),
+            (math.floor(exact), "do not round: the check compares all digits."),
+            (2 * bare * ridge / (bare - spent), ONES),
+            (
+                4 * moments * ridge / (moments - spent),
+                "a multiplication and an addition are two flops.",
+            ),
             (4 * moments * ridge / gained, "the tokens themselves must be read as well."),
             (size * moments * ridge / (gained - spent), "the moments are float32 numbers."),
             (

@@ -7,19 +7,29 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from fastattn_lite.figures.words import say
+import numpy as np
+
+from fastattn_lite.figures.words import catalogue, format_number, say
 from fastattn_lite.results import list_results, load_result, validate_result
 
 Result = dict[str, Any]
 SECTION = "ComplexityScaling"
 SOFTMAX = ("scaled_dot_product", "softmax", "flash", "cudnn")
 """What the name of an implementation holds that computes softmax, so that no order matters."""
+PAIRWISE = ("flex",)
+"""Beginnings of names that compute the polynomial pair by pair, so that time grows like n^2."""
 STEPS_ONLY = ("_roofline", "_log")
 """Ends of names of results that time single steps, not whole attention."""
 NOT_ATTENTION = ("matrix products",)
-DROPPED = ("doublings", "peak memory")
-"""Remarks behind a comma that do not make another task."""
+OF_THE_DEVICE = ("bf16 product", "device copy")
+"""What is measured of the device itself, at sizes of its own: no line of the figure."""
+TRAINED = "forward + backward"
+DROPPED = ("doublings", "peak memory", "forward", TRAINED)
+"""Remarks behind a comma that are not part of the name of an implementation."""
 UNITS = ("s", "byte")
+LIBRARIES = ("numpy", "torch", "triton", "cuda", "cudnn")
+"""Whose versions are shown, of those that a result names."""
+FIELDS = ("line", "source", "kind", "dim", "order", "is_causal", "is_trained", "unit")
 
 
 def stored_results() -> list[Result]:
@@ -36,24 +46,24 @@ def own_result(own: Result | str | Path) -> Result:
 
 
 def series_of(results: Iterable[tuple[str, Result]]) -> list[dict[str, Any]]:
-    """Return the series of named results: points [n, least value] by line and by case.
+    """Return the series of named results by line and by case: points [n, least, upper quartile].
 
-    A line is an implementation on one machine, its `kind` "softmax", "fast" or "bound", its `task`
-    what stands behind a comma, such as "backward". A case is d, order (None for softmax, which
-    has none), causal or not, and what is measured.
+    A line is an implementation on one machine, its `kind` "softmax", "fast", "pairs" (polynomial,
+    pair by pair) or "bound". A case is d, order (None for softmax, which has none), causal or
+    not, with the backward pass or without, and what is measured. Values are those of one head: of
+    a call with several, their share.
     """
-    found: dict[tuple[Any, ...], dict[int, float]] = {}
+    found: dict[tuple[Any, ...], dict[int, list[float]]] = {}
     for source, result in results:
         for sample in result["samples"]:
-            if sample["unit"] in UNITS:
+            if sample["unit"] in UNITS and sample["what"] not in OF_THE_DEVICE:
                 points = found.setdefault(_key(source, sample), {})
-                least, tokens = min(sample["values"]), sample["tokens"]
-                points[tokens] = min(least, points.get(tokens, least))
-    fields = ("line", "kind", "task", "dim", "order", "is_causal", "unit")
+                new, tokens = _least_and_quartile(sample), sample["tokens"]
+                points[tokens] = min(new, points.get(tokens, new))
     return [
         dict(
-            zip(fields, key, strict=True),
-            points=[[n, float(f"{points[n]:.4g}")] for n in sorted(points)],
+            zip(FIELDS, key, strict=True),
+            points=[[n, *(float(f"{x:.4g}") for x in points[n])] for n in sorted(points)],
         )
         for key, points in found.items()
     ]
@@ -62,22 +72,63 @@ def series_of(results: Iterable[tuple[str, Result]]) -> list[dict[str, Any]]:
 def source_name(result: Result) -> str:
     """Return the machine of a result in few words."""
     device = result["device"]
-    return str(device.get("gpu") or device.get("accelerator") or device["processor"])
+    return str(device["accelerator"]["name"] if "accelerator" in device else device["processor"])
+
+
+def provenance(source: str, result: Result) -> dict[str, str]:
+    """Return what a result is, where and when it was measured, with what, and how to repeat it."""
+    versions = [f"{name} {v}" for name, v in result["versions"].items() if name in LIBRARIES]
+    details = say(
+        SECTION,
+        "details",
+        machine=source_name(result),
+        date=result["date"],
+        heads=_heads(result),
+        versions=", ".join(versions),
+    )
+    return {
+        "source": source,
+        "title": result["title"],
+        "details": details,
+        "command": result["command"],
+    }
+
+
+def kind_of(name: str) -> str:
+    """Return "softmax", "fast" (its cost depends on an order), "pairs" or "bound" (no attention).
+
+    "pairs" computes the polynomial of an order, but for each pair of tokens.
+    """
+    if name.startswith(NOT_ATTENTION):
+        return "bound"
+    if name.startswith(PAIRWISE):
+        return "pairs"
+    is_softmax = any(word in name.lower() for word in SOFTMAX) and "linear" not in name.lower()
+    return "softmax" if is_softmax else "fast"
+
+
+def _heads(result: Result) -> str:
+    counts = {sample.get("heads", 1) for sample in result["samples"] if sample["unit"] == "s"}
+    most = max(counts)
+    if most == 1:
+        return say(SECTION, "one_head")
+    full = max(s["tokens"] for s in result["samples"] if s.get("heads", 1) == most)
+    return say(SECTION, "heads", most=most, tokens=format_number(full))
+
+
+def _least_and_quartile(sample: dict[str, Any]) -> list[float]:
+    values = [value / sample.get("heads", 1) for value in sample["values"]]
+    if len(values) == 1:
+        return values
+    return [min(values), float(np.quantile(values, 0.75))]
 
 
 def _key(source: str, sample: dict[str, Any]) -> tuple[Any, ...]:
     name, *remarks = sample["what"].split(", ")
-    task = ", ".join(remark for remark in remarks if remark not in DROPPED)
     kind = kind_of(name)
-    words = f"{name}, {task}" if task else name
+    shown = catalogue()[SECTION].get(f"name.{name}", name)
+    words = ", ".join([shown, *(remark for remark in remarks if remark not in DROPPED)])
     line = say(SECTION, "line", name=words, library=sample["library"], source=source)
     order = None if kind == "softmax" else sample["order"]
-    return line, kind, task, sample["dim"], order, sample["is_causal"], sample["unit"]
-
-
-def kind_of(name: str) -> str:
-    """Return "softmax", "fast" (its cost depends on an order) or "bound" (no attention)."""
-    if name.startswith(NOT_ATTENTION):
-        return "bound"
-    is_softmax = any(word in name.lower() for word in SOFTMAX) and "linear" not in name.lower()
-    return "softmax" if is_softmax else "fast"
+    case = (sample["dim"], order, sample["is_causal"], TRAINED in remarks, sample["unit"])
+    return line, source, kind, *case

@@ -22,12 +22,15 @@ from browser.stage import (
     state,
 )
 from fastattn_lite.figures import ComplexityScaling
-from fastattn_lite.figures.stored import kind_of, series_of, stored_results
+from fastattn_lite.figures.stored import kind_of, series_of, source_name, stored_results
 from fastattn_lite.results import load_result
 
 pytestmark = pytest.mark.browser
 
 CPU = load_result("cpu_order2")
+GPU = load_result("gpu_h100")
+H100 = "NVIDIA H100 80GB HBM3"
+TRAINED = "forward + backward"
 
 
 def sample(what: str, tokens: int, values: list[float], **changes: Any) -> dict[str, Any]:
@@ -46,10 +49,11 @@ def gpu_result() -> dict[str, Any]:
         *(sample("fast_attention, forward", n, [2e-8 * n, 1e-8 * n]) for n in sizes),
         *(sample("flash_attention, forward", n, [1e-8 * n**2 / 3000], **softmax) for n in sizes),
         *(sample("flash-linear-attention, forward", n, [1e-7 * n]) for n in sizes),
-        *(sample("fast_attention, backward", n, [1e-10 * n]) for n in sizes),
+        *(sample(f"fast_attention, {TRAINED}", n, [1e-10 * n]) for n in sizes),
         *(sample("fast_attention, peak memory", n, [300.0 * n], unit="byte") for n in sizes[:4]),
         *(sample("flash_attention, peak memory", n, [99 * n], unit="byte", order=1) for n in sizes),
         sample("fast_attention, error", 512, [1e-6], unit="1"),
+        sample("bf16 product", 8192, [1e-3], dim=8192, order=0),
     ]
     return result
 
@@ -66,32 +70,70 @@ FIGURES = [
     ComplexityScaling(results=[CPU, gpu_result()], own=CPU, hidden=2**3 + 1, show_model=False),
     gpu_alone(),
     gpu_alone(quantity="memory", fit_from=1024),
+    ComplexityScaling(is_trained=True, fit_from=65536),
     ComplexityScaling(results=[]),
 ]
 
 
 def test_every_stored_result_is_drawn() -> None:
     names = [result["name"] for result in stored_results()]
-    assert "cpu_order2" in names
+    assert {"cpu_order2", "gpu_h100"} <= set(names)
     assert all(name.startswith(("cpu_", "gpu_")) for name in names)
     assert ComplexityScaling().series == series_of(
-        (result["device"]["processor"], result) for result in stored_results()
+        (source_name(result), result) for result in stored_results()
     )
+
+
+def test_the_measured_gpu_is_drawn_by_the_head() -> None:
+    """16 heads in a call at 65,536 tokens, 4 at 262,144: seconds are those of one head."""
+    (fused,) = (line for line in ComplexityScaling().lines() if "fused" in line.name)
+    assert fused.source == H100
+    for tokens, heads in ((65_536, 16), (262_144, 4)):
+        (values,) = (
+            each["values"]
+            for each in GPU["samples"]
+            if each["what"] == "fused, forward"
+            and (each["dim"], each["order"], each["tokens"]) == (64, 2, tokens)
+            and not each["is_causal"]
+        )
+        (point,) = (point for point in fused.points if point[0] == tokens)
+        assert point[1] == pytest.approx(min(values) / heads, rel=1e-3)
+        assert point[1] < point[2] < max(values) / heads, "the upper quartile"
+    kinds = {line.kind for line in ComplexityScaling().lines() if line.source == H100}
+    assert kinds == {"fast", "softmax", "pairs"}
+
+
+def test_the_page_shows_where_each_result_comes_from(stage: Stage) -> None:
+    page = stage.show(ComplexityScaling())
+    rows = page.locator("tbody").nth(1).locator("tr").all_inner_texts()
+    assert len(rows) == len(stored_results())
+    crossings = ComplexityScaling().crossovers()
+    for row, result in zip(rows, stored_results(), strict=True):
+        given = (source_name(result), result["date"], result["command"], result["title"])
+        assert all(words in row for words in given)
+        assert f"torch {result['versions']['torch']}" in row
+        assert row.endswith(f"{crossings[source_name(result)]:,.0f}")
+    assert "16 heads in a call up to n = 65,536, fewer above" in rows[1]
+
+
+def test_what_the_chapter_embeds_is_small() -> None:
+    """Two numbers a point, not all repeats: the notebook has to stay under its limit."""
+    assert all(len(point) <= 3 for each in ComplexityScaling().series for point in each["points"])
+    assert len(ComplexityScaling()._repr_html_()) < 100_000
 
 
 def test_lines_of_a_result() -> None:
     lines = {line.name: line for line in gpu_alone().lines()}
     kinds = {name.partition(" ·")[0]: line.kind for name, line in lines.items()}
     assert kinds == {
-        "fast_attention, forward, triton": "fast",
-        "flash_attention, forward, torch": "softmax",
-        "flash-linear-attention, forward, triton": "fast",
-        "fast_attention, backward, triton": "fast",
         "fast_attention, triton": "fast",
+        "flash_attention, torch": "softmax",
+        "flash-linear-attention, triton": "fast",
         "flash_attention, triton": "softmax",
     }
-    forward = lines["fast_attention, forward, triton · a made-up GPU"]
-    assert forward.points[0] == [512, pytest.approx(512e-8)], "the least of the repeats"
+    forward = lines["fast_attention, triton · a made-up GPU"]
+    least, quartile = pytest.approx(512e-8), pytest.approx(512 * 1.75e-8)
+    assert forward.points[0] == [512, least, quartile], "the least of the repeats"
     assert forward.law
     assert forward.law.exponent == pytest.approx(1, abs=1e-3)
     signs = [(line.series, line.shape) for line in FIGURES[4].lines()]
@@ -103,27 +145,45 @@ def test_softmax_has_no_order_and_the_fast_form_has() -> None:
     assert shown == {"flash_attention"}
     assert kind_of("scaled_dot_product_attention (cuDNN)") == "softmax"
     assert kind_of("matrix products") == "bound"
-    assert kind_of("flex_attention, polynomial") == "fast"
+    assert kind_of("flex_attention, polynomial") == "pairs", "order matters, growth is n squared"
 
 
 def test_the_crossover_is_that_of_the_shown_lines() -> None:
-    """The backward pass, which is faster than anything, has no softmax to be compared with."""
-    assert gpu_alone().crossover() == pytest.approx(3000, rel=1e-3)
-    fast = [line.name for line in gpu_alone().lines()].index(
-        "fast_attention, forward, triton · a made-up GPU"
+    """With the backward pass the fast form is faster than anything, but softmax is not measured."""
+    place = "a made-up GPU"
+    assert gpu_alone().crossovers() == {place: pytest.approx(3000, rel=1e-3)}
+    names = [line.name for line in gpu_alone().lines()]
+    hidden = gpu_alone(hidden=2 ** names.index(f"fast_attention, triton · {place}"))
+    assert hidden.crossovers() == {place: pytest.approx(30_000, rel=1e-3)}
+    assert gpu_alone(quantity="memory").crossovers() == {place: None}
+    assert gpu_alone(is_trained=True).crossovers() == {place: None}
+    both = ComplexityScaling(results=[CPU, gpu_result()]).crossovers()
+    assert both["AMD EPYC"] == pytest.approx(4803, abs=1), "each machine has its own"
+    assert both[place] == pytest.approx(3000, rel=1e-3)
+
+
+def test_pair_by_pair_is_no_fast_form() -> None:
+    """Where the polynomial of all pairs beats the fused kernels, the crossover stays theirs."""
+    softmax, fused, pairs = (
+        [sample(f"{what}, forward", n, [value(n)]) for n in (1024, 4096, 16384)]
+        for what, value in (
+            ("cudnn", lambda n: 1e-9 * n**2),
+            ("fused", lambda n: 2e-6 * n),
+            ("flex", lambda n: 1e-12 * n**2),
+        )
     )
-    hidden = gpu_alone(hidden=2**fast)
-    assert hidden.crossover() == pytest.approx(30_000, rel=1e-3)
-    assert gpu_alone(quantity="memory").crossover() is None
-    both = ComplexityScaling(results=[CPU, gpu_result()])
-    assert both.crossover() == pytest.approx(3000, rel=1e-3), "the earliest of the machines"
+    result = {**gpu_result(), "samples": [*softmax, *fused, *pairs]}
+    figure = ComplexityScaling(results=[result])
+    assert figure.crossovers() == {"a made-up GPU": pytest.approx(2000, rel=1e-3)}
+    ends = [points[-1][1] / points[0][1] for points in figure.models()]
+    assert ends == [pytest.approx(256), pytest.approx(16), pytest.approx(256)]
 
 
 def test_an_own_run_is_drawn_over_the_stored_ones(tmp_path: Path) -> None:
     path = tmp_path / "cpu_order2.json"
     path.write_text(json.dumps(CPU), encoding="utf-8")
     for own in (CPU, path, str(path)):
-        names = [line.name for line in ComplexityScaling(own=own).lines()]
+        names = [line.name for line in ComplexityScaling(results=[CPU], own=own).lines()]
         assert sum(name.endswith("· your run") for name in names) == len(names) / 2
     broken = {**CPU, "samples": []}
     with pytest.raises(ValueError, match="samples"):
@@ -137,7 +197,9 @@ def test_the_page_says_what_python_says(stage: Stage, figure: ComplexityScaling)
     shown = [line for line in figure.lines() if line.points and not line.hidden]
     points = page.locator(".fastattn-picture .fastattn-point").count()
     assert points == sum(len(line.points) for line in shown)
-    assert page.locator("tbody tr").count() == len(figure.lines())
+    tables = page.locator("tbody")
+    assert tables.first.locator("tr").count() == len(figure.lines())
+    assert tables.last.locator("tr").count() == len(figure.sources)
 
 
 @pytest.mark.parametrize("width", [340, 375, 800, 1600])
@@ -163,6 +225,7 @@ def test_every_width_and_theme(stage: Stage, width: int, theme: Any) -> None:
         ("order", "ArrowRight", 3),
         ("quantity", "ArrowRight", "memory"),
         ("is_causal", "Space", True),
+        ("is_trained", "Space", True),
         ("show_model", "Space", False),
     ],
 )
@@ -200,7 +263,7 @@ def test_the_start_of_the_fit_is_dragged(stage: Stage) -> None:
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] - 20, y, steps=4)
     page.mouse.up()
-    assert state(page, "fit_from") == 65536
+    assert state(page, "fit_from") == 262144
 
 
 def test_a_link_carries_the_state(stage: Stage) -> None:
@@ -220,7 +283,8 @@ def test_still_and_html(figure: ComplexityScaling) -> None:
     (axes,) = figure.still().axes
     assert axes.get_xscale() == axes.get_yscale() == "log"
     repeated = eval(repr(figure), {"ComplexityScaling": ComplexityScaling})
-    assert {**repeated.state(), "series": figure.series} == figure.state()
+    given = {"series": figure.series, "sources": figure.sources}
+    assert {**repeated.state(), **given} == figure.state()
 
 
 def test_values_out_of_range_are_refused() -> None:
