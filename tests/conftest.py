@@ -7,9 +7,13 @@ import shutil
 from collections import defaultdict
 
 import pytest
+from hypothesis import settings
 
 if shutil.which("nvidia-smi") is None:
     os.environ["TRITON_INTERPRET"] = "1"  # before anything imports triton
+
+settings.register_profile("untimed", deadline=None)  # no test asserts a time
+settings.load_profile("untimed")
 
 NOTEBOOK_SECONDS = 30.0
 _seconds: dict[str, float] = defaultdict(float)

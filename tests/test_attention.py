@@ -94,7 +94,7 @@ def test_order_zero_is_the_mean_and_causal_the_running_mean():
 
 
 @given(cuts=st.lists(st.integers(0, 29), max_size=4).map(sorted), chunk=st.integers(1, 31))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_segments_with_carried_state_are_one_run(cuts, chunk):
     inputs = draw(queries=29, keys=29)
     whole = kernel_attention(*inputs, expansion=taylor(2), is_causal=True)
@@ -165,7 +165,7 @@ def test_any_number_of_tokens(tokens, is_causal, name):
     chunk=st.integers(1, 10),
     scale=st.floats(-1, 1),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_shape(queries, keys, dim, value_dim, order, chunk, scale):
     inputs = draw(queries=queries, keys=keys, dim=dim, value_dim=value_dim)
     expansion = minimax(order, radius=8.0)

@@ -53,7 +53,7 @@ def test_the_output_error_never_exceeds_the_bound(family, radius, order):
     coefficients=st.lists(st.floats(-0.3, 0.3), min_size=1, max_size=4),
     scores=st.lists(st.floats(-1, 1), min_size=2, max_size=20),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_total_variation_is_bounded_for_any_positive_polynomial(coefficients, scores):
     expansion = Expansion((2.0, *coefficients))
     query, key = np.ones((1, 1)), np.array(scores)[:, None]

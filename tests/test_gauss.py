@@ -124,7 +124,7 @@ def test_a_wide_kernel_counts_the_sources(transform):
 
 
 @pytest.mark.equation("eq-hermite-bound")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS, st.integers(0, 9), st.integers(1, 3), st.integers(1, 5))
 def test_hermite_error_stays_under_its_bound(seed, order, dim, count):
     places = draw(seed, dim=dim, targets=5, sources=7)
@@ -155,7 +155,7 @@ def test_hermite_bound_is_nearly_reached(order):
 
 
 @pytest.mark.equation("eq-improved-gauss-bound")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS, st.integers(0, 9), st.integers(1, 4), st.integers(1, 5))
 def test_improved_error_stays_under_its_bound(seed, order, dim, count):
     places = draw(seed, dim=dim, targets=5, sources=7)
@@ -166,7 +166,7 @@ def test_improved_error_stays_under_its_bound(seed, order, dim, count):
 
 
 @pytest.mark.equation("eq-improved-gauss-bound")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 12), st.floats(0.01, 3), st.floats(0, 6), st.floats(0, 1))
 @example(order=0, radius=3.0, distance=0.5, share=0.3)
 def test_the_bound_covers_every_source_and_target(order, radius, distance, share):
@@ -199,7 +199,7 @@ def test_the_error_falls_with_the_order_and_with_the_number_of_centers(transform
 
 
 @pytest.mark.equation("eq-order-and-cutoff")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS, st.sampled_from([1e-2, 1e-5, 1e-9]), st.integers(1, 2), st.integers(1, 6))
 def test_the_chosen_order_meets_the_tolerance_far_and_near(seed, tolerance, dim, count):
     target, source, charge = draw(seed, dim=dim)
@@ -266,7 +266,7 @@ def test_farthest_points_are_chosen_as_said():
 
 
 @pytest.mark.equation("eq-farthest-point")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS, st.integers(1, 4))
 def test_the_radius_is_at_most_twice_the_best_for_centers_among_the_sources(seed, count):
     source = draw(seed, sources=9)[1]
@@ -316,7 +316,7 @@ def test_one_center_at_the_origin_is_fast_attention_for_any_coefficients(scale):
 
 
 @pytest.mark.equation("eq-clustered-attention")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS, st.integers(0, 3), st.integers(1, 13))
 def test_clustered_attention_is_its_direct_sum(seed, order, count):
     query, key, value = tokens(seed)
@@ -331,7 +331,7 @@ def test_clustered_attention_is_its_direct_sum(seed, order, count):
 
 
 @pytest.mark.equation("eq-clustered-attention")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS, st.integers(1, 13))
 def test_the_error_is_bounded_by_the_radius_of_the_clusters(seed, count):
     query, key, value = tokens(seed)

@@ -50,7 +50,7 @@ def test_moments_are_sums_of_powers():
     np.testing.assert_allclose(potential, [float(right), float(left)], rtol=1e-15)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS)
 def test_a_high_order_is_the_direct_sum(seed):
     rng = np.random.default_rng(seed)
@@ -62,7 +62,7 @@ def test_a_high_order_is_the_direct_sum(seed):
 
 
 @pytest.mark.equation("eq-multipole-bound")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS, st.integers(0, 12))
 def test_the_error_stays_under_the_bound(seed, order):
     target, source, charge = draw(seed)

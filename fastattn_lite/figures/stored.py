@@ -124,7 +124,7 @@ def _least_and_quartile(sample: dict[str, Any]) -> list[float]:
 
 
 def _key(source: str, sample: dict[str, Any]) -> tuple[Any, ...]:
-    name, *remarks = sample["what"].split(", ")
+    name, *remarks = str(sample["what"]).split(", ")
     kind = kind_of(name)
     shown = catalogue()[SECTION].get(f"name.{name}", name)
     words = ", ".join([shown, *(remark for remark in remarks if remark not in DROPPED)])
