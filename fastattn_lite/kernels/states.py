@@ -87,9 +87,15 @@ class Weighted:
         return self.sums.shape[2]
 
 
-def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **constants: Any) -> None:
-    """Start a kernel on a grid of programs."""
-    kernel[grid](*arguments, **constants)
+def launch(
+    kernel: Any, grid: tuple[int, ...], first: Tensor, *arguments: Any, **constants: Any
+) -> None:
+    """Start a kernel on a grid of programs, on the GPU of its first tensor.
+
+    Triton itself would take the current GPU, whatever the tensors lie on.
+    """
+    with torch.cuda.device_of(first):
+        kernel[grid](first, *arguments, **constants)
 
 
 def cdiv(number: int, size: int) -> int:
