@@ -27,28 +27,33 @@ def namespace(**arrays: Array) -> Any:
     comes from another library than the first; `ValueError` where the devices differ.
     """
     first_name, first = next(iter(arrays.items()))
+    common = _library(first_name, first)
+    place = device(first)
     for name, array in arrays.items():
-        try:
-            xp = array_namespace(array)
-        except TypeError:
-            raise TypeError(
-                f"{name}: expected an array (NumPy, torch, ...), got {type(array).__name__}"
-            ) from None
-        if isinstance(array, np.matrix | np.ma.MaskedArray):
-            raise TypeError(f"{name}: expected a plain array, got {type(array).__name__}")
+        xp = common if array is first else _library(name, array)
         if not xp.isdtype(array.dtype, "real floating"):
             raise TypeError(f"{name}: expected real floating-point numbers, got {array.dtype}")
-        if xp is not array_namespace(first):
+        if xp is not common:
             raise TypeError(
                 f"{name}: expected the array library of {first_name} "
                 f"({type(first).__name__}), got {type(array).__name__}"
             )
-        if device(array) != device(first):
-            raise ValueError(
-                f"{name}: expected the device of {first_name} ({device(first)}), "
-                f"got {device(array)}"
-            )
-    return array_namespace(first)
+        if (found := device(array)) != place:
+            raise ValueError(f"{name}: expected the device of {first_name} ({place}), got {found}")
+    return common
+
+
+def _library(name: str, array: Array) -> Any:
+    """Return the array library of an argument; `TypeError` where it is no plain array."""
+    try:
+        xp = array_namespace(array)
+    except TypeError:
+        raise TypeError(
+            f"{name}: expected an array (NumPy, torch, ...), got {type(array).__name__}"
+        ) from None
+    if isinstance(array, np.matrix | np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected a plain array, got {type(array).__name__}")
+    return xp
 
 
 def accumulation_dtype(xp: Any, *arrays: Array) -> Any:

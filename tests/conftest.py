@@ -8,6 +8,7 @@ from collections import defaultdict
 
 import pytest
 from hypothesis import settings
+from notebook_rules import slow_notebooks
 
 if shutil.which("nvidia-smi") is None:
     os.environ["TRITON_INTERPRET"] = "1"  # before anything imports triton
@@ -15,7 +16,6 @@ if shutil.which("nvidia-smi") is None:
 settings.register_profile("untimed", deadline=None)  # no test asserts a time
 settings.load_profile("untimed")
 
-NOTEBOOK_SECONDS = 30.0
 _seconds: dict[str, float] = defaultdict(float)
 
 
@@ -24,15 +24,6 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     place = report.nodeid.partition("::")[0]
     if place.endswith(".ipynb"):
         _seconds[place] += report.duration
-
-
-def slow_notebooks(seconds: dict[str, float]) -> list[str]:
-    """Return a sentence for each notebook that takes too long."""
-    return [
-        f"{place} took {taken:.0f} s; it may take {NOTEBOOK_SECONDS:.0f} s"
-        for place, taken in seconds.items()
-        if taken > NOTEBOOK_SECONDS
-    ]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

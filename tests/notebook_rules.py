@@ -12,6 +12,7 @@ from tools.notebooks import HASH_KEY, WIDGET_VIEW, code_cells, code_hash, tags
 from tools.repository import current_name, setup_source
 
 Rule = Callable[[Any], Iterator[str]]
+NOTEBOOK_SECONDS = 30.0
 TAGS = {
     "break-it",
     "equality",
@@ -150,3 +151,12 @@ RULES: list[Rule] = [
     describes_pictures,
     shows_figures_in_html,
 ]
+
+
+def slow_notebooks(seconds: dict[str, float]) -> list[str]:
+    """Return a sentence for each notebook that takes too long."""
+    return [
+        f"{place} took {taken:.0f} s; it may take {NOTEBOOK_SECONDS:.0f} s"
+        for place, taken in seconds.items()
+        if taken > NOTEBOOK_SECONDS
+    ]

@@ -11,9 +11,9 @@ import threading
 import urllib.request
 from pathlib import Path
 
-import conftest
 import nbformat
 import pytest
+from notebook_rules import slow_notebooks
 from packaging.requirements import Requirement
 
 from tools import browser, execute, notebooks, serve
@@ -157,6 +157,6 @@ def test_missing_python_is_told_with_the_command_that_mends_it(
 
 
 def test_slow_notebook_is_reported() -> None:
-    assert conftest.slow_notebooks({"a.ipynb": 31.0, "b.ipynb": 5.0}) == [
+    assert slow_notebooks({"a.ipynb": 31.0, "b.ipynb": 5.0}) == [
         "a.ipynb took 31 s; it may take 30 s"
     ]
