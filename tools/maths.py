@@ -1,7 +1,7 @@
 """Sphinx extension: formulas are rendered when the book is built, by KaTeX in a V8 engine.
 
-The pages then carry finished HTML for the eye and MathML for screen readers, and load no
-script for mathematics. Why this and not MathJax: see book/how_built.md.
+The pages then carry finished HTML for the eye and MathML for screen readers. No script sets a
+formula; one hands over two fonts. Why this and not MathJax: see book/how_built.md.
 """
 
 from __future__ import annotations

@@ -142,12 +142,8 @@ def check_sharpest_weight(function: Function) -> str:
             "one key have the largest f and all others the smallest."
         )
         rounded = "Take a finer grid, both ends included, or the places where f' is 0."
-        judge(
-            *(answer, _limit(chi, tokens), mistakes, otherwise),
-            within=1e-7,
-            nearly=COARSE,
-            rounded=rounded,
-        )
+        exact = _limit(chi, tokens)
+        judge(answer, exact, mistakes, otherwise, within=1e-7, nearly=COARSE, rounded=rounded)
     return "no row of this polynomial can be sharper."
 
 

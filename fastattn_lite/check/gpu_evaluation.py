@@ -24,6 +24,8 @@ from fastattn_lite.factorization import number_of_features
 from fastattn_lite.roofline import step_work
 
 ONES = "the moments have one column more: the ones."
+TWO_FLOPS = "a multiplication and an addition are two flops."
+WHOLE = "do not round: the check compares all digits."
 
 
 @marks
@@ -45,7 +47,7 @@ def check_intensity(function: Function) -> str:
                 "the moments are float32 numbers, whatever the tokens are.",
             ),
             (flops / (traffic - size * tokens * dim), "two lists a token pass, not one."),
-            (flops / 2 / traffic, "a multiplication and an addition are two flops."),
+            (flops / 2 / traffic, TWO_FLOPS),
             (2 * flops / traffic, "these are the flops of both steps, with the bytes of one."),
             (flops * dim / (dim + 1) / traffic, ONES),
             (flops * dim / (dim + 1) / (traffic - 4 * features), ONES),
@@ -121,13 +123,10 @@ def check_ridge_tokens(function: Function) -> str:
         exact = 4 * moments * ridge / (gained - spent)
         bare = gained * dim / (dim + 1)
         mistakes: Mistakes = [
-            (math.ceil(exact), "do not round: the check compares all digits."),
-            (math.floor(exact), "do not round: the check compares all digits."),
+            (math.ceil(exact), WHOLE),
+            (math.floor(exact), WHOLE),
             (2 * bare * ridge / (bare - spent), ONES),
-            (
-                4 * moments * ridge / (moments - spent),
-                "a multiplication and an addition are two flops.",
-            ),
+            (4 * moments * ridge / (moments - spent), TWO_FLOPS),
             (4 * moments * ridge / gained, "the tokens themselves must be read as well."),
             (size * moments * ridge / (gained - spent), "the moments are float32 numbers."),
             (

@@ -96,7 +96,8 @@ def teaching_attention(
     mean = value.mean(dim=1, dtype=torch.float32)
     output = torch.empty((*query.shape[:2], width), dtype=value.dtype, device=value.device)
     sizes = {"D": dim, "E": width, "BLOCK": block}
-    accumulate_kernel[(dim + 1, heads)](key, value, states, counts, tokens, scale, **sizes)
     grid = (triton.cdiv(query.shape[1], block), heads)
-    evaluate_kernel[grid](query, states, counts, mean, output, query.shape[1], **sizes)
+    with torch.cuda.device_of(key):  # Triton itself would take the current GPU
+        accumulate_kernel[(dim + 1, heads)](key, value, states, counts, tokens, scale, **sizes)
+        evaluate_kernel[grid](query, states, counts, mean, output, query.shape[1], **sizes)
     return output

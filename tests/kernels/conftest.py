@@ -1,10 +1,13 @@
-"""Where Triton has no wheel, every file of this folder is skipped; the report says why."""
+"""Where Triton has no wheel, every file here is skipped, said why; what the others share."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 from triton_here import why_no_triton
 
 
@@ -19,3 +22,33 @@ class Skipped(pytest.Module):
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Skipped | None:
     """Return the file as one that is skipped, or leave it to pytest."""
     return Skipped.from_parent(parent, path=module_path) if why_no_triton() else None
+
+
+class Launches:
+    """A kernel that computes nothing: it notes on whose tensor's GPU each launch happens.
+
+    With several GPUs Triton would take the current one, wherever the tensors lie.
+    """
+
+    def __init__(self) -> None:
+        self.current: list[torch.Tensor] = []
+        self.places: list[torch.Tensor] = []
+
+    @contextmanager
+    def device_of(self, tensor: torch.Tensor) -> Iterator[None]:
+        """Take the place of `torch.cuda.device_of`."""
+        self.current.append(tensor)
+        yield
+        self.current.pop()
+
+    def __getitem__(self, grid: tuple[int, ...]):
+        """Return what starts the kernel on a grid."""
+        return lambda *_, **__: self.places.append(self.current[-1])
+
+
+@pytest.fixture
+def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
+    """Return a kernel that notes its launches, with the switch between GPUs recorded only."""
+    noted = Launches()
+    monkeypatch.setattr(torch.cuda, "device_of", noted.device_of)
+    return noted

@@ -276,26 +276,8 @@ def test_chunks_hold_every_token():
             assert cut.size % states.TOKEN_TILE == 0
 
 
-def test_kernels_start_on_the_gpu_of_their_first_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With several GPUs Triton would take the current one; here the switch is recorded."""
-    open_on: list[Tensor] = []
-
-    class Recorded:
-        def __init__(self, tensor: Tensor) -> None:
-            self.tensor = tensor
-
-        def __enter__(self) -> None:
-            open_on.append(self.tensor)
-
-        def __exit__(self, *_: object) -> None:
-            open_on.pop()
-
-    class Kernel:
-        def __getitem__(self, grid: tuple[int, ...]):
-            return lambda first, *_, **__: started.append((grid, first is open_on[-1]))
-
-    started: list[tuple[tuple[int, ...], bool]] = []
-    monkeypatch.setattr(torch.cuda, "device_of", Recorded)
-    states.launch(Kernel(), (2, 3), torch.ones(1), torch.ones(1), ORDER=2)
-    assert started == [((2, 3), True)]
-    assert open_on == []
+def test_kernels_start_on_the_gpu_of_their_first_tensor(launches) -> None:
+    first = torch.ones(1)
+    states.launch(launches, (2, 3), first, torch.ones(1), ORDER=2)
+    assert [place is first for place in launches.places] == [True]
+    assert launches.current == []

@@ -71,3 +71,12 @@ def test_a_shape_that_does_not_fit_is_refused(shapes, words):
 
 def test_the_file_is_short_enough_to_be_read():
     assert len(Path(teaching.__file__).read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_both_kernels_start_on_the_gpu_of_the_keys(launches, monkeypatch) -> None:
+    for name in ("accumulate_kernel", "evaluate_kernel"):
+        monkeypatch.setattr(teaching, name, launches)
+    query, key, value = torch.ones(3, 1, 20, 16)
+    teaching.teaching_attention(query, key, value, scale=1.0, block=16)
+    assert [place is key for place in launches.places] == [True, True]
+    assert launches.current == []

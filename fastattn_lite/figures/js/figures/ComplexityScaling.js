@@ -158,13 +158,13 @@ function makeTable(frame, all) {
     const name = frame.element("label", { class: "fastattn-toggle" }, [toggle, sign, frame.element("span", {}, [line.name])]);
     return { toggle, cells, node: frame.element("tr", {}, [frame.element("td", {}, [name]), ...cells]) };
   });
-  addTable(frame, ["head_line", "head_slope", "head_last"], rows);
+  addTable(frame, "fastattn-lines", ["head_line", "head_slope", "head_last"], rows);
   return rows;
 }
 
-function addTable(frame, keys, rows) {
+function addTable(frame, name, keys, rows) {
   const head = keys.map((key) => frame.element("th", { scope: "col" }, [frame.say(key)]));
-  const table = frame.element("table", {}, [frame.element("thead", {}, [frame.element("tr", {}, head)]), frame.element("tbody", {}, rows.map(({ node }) => node))]);
+  const table = frame.element("table", { class: name }, [frame.element("thead", {}, [frame.element("tr", {}, head)]), frame.element("tbody", {}, rows.map(({ node }) => node))]);
   frame.body.append(frame.element("div", { class: "fastattn-scroll fastattn-wide", tabindex: 0, role: "region", "aria-label": frame.say(keys[0]) }, [table]));
 }
 
@@ -175,7 +175,7 @@ function makeSources(frame) {
     const about = frame.element("td", {}, [`${title}. ${details} `, frame.element("code", {}, [command])]);
     return { source, cell, node: frame.element("tr", {}, [about, cell]) };
   });
-  addTable(frame, ["head_source", "head_crossover"], rows);
+  addTable(frame, "fastattn-sources", ["head_source", "head_crossover"], rows);
   return rows;
 }
 
