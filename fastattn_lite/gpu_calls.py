@@ -31,6 +31,7 @@ from fastattn_lite.gpu_benchmark import (
     Samples,
 )
 from fastattn_lite.moments import Moments
+from fastattn_lite.normalization import default_scale
 
 Tensor = torch.Tensor
 Call = Callable[..., Any]
@@ -73,7 +74,7 @@ def by_backend(backend: str) -> Callable[[Problem, int], Forward]:
 def step(problem: Problem, options: dict[str, Any]) -> Call:
     """Return the call on one token and the sums before it, which gives output and new sums."""
     options = options | {"is_causal": True, "return_state": True}
-    key_map = ("none", problem.dim**-0.5)
+    key_map = ("none", default_scale("none", problem.dim))
 
     def call(query: Tensor, key: Tensor, value: Tensor, sums: Tensor) -> Any:
         state = Moments(sums, problem.order, problem.dim, key_map)
@@ -87,7 +88,7 @@ def token_and_state(problem: Problem, query: Tensor, key: Tensor, value: Tensor)
     """Return the last token, and the sums of those before it."""
     options: dict[str, Any] = {"order": problem.order, "backend": "array", "chunk_size": 64}
     before = (query[:, :0], key[:, :-1], value[:, :-1])
-    _, state = fast_attention(*before, scale=problem.dim**-0.5, return_state=True, **options)
+    _, state = fast_attention(*before, return_state=True, **options)
     return [*(x[:, -1:].contiguous() for x in (query, key, value)), state.sums]
 
 

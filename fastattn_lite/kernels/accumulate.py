@@ -50,15 +50,15 @@ def accumulate_linear(
 ):  # fmt: skip
     """Write the row of the constant 1, sum_j x_j y_j^T, and below all rows sum_j y_j."""
     t, c, e = tl.arange(0, BT), tl.arange(0, D), tl.arange(0, E)
-    sums = tl.zeros([E], tl.float32)
+    sums = tl.zeros([BT, E], tl.float32)  # one sum over the threads at the end, not in each step
     linear = tl.zeros([D, E], tl.float32)
     for start in range(begin, end, BT):
         values = load_tokens(y, start, t, tokens, stride_n, stride_e, e, width)
-        sums += tl.sum(values.to(tl.float32), 0)
+        sums += values.to(tl.float32)
         if R > 0:
             tile = tl.load(x_t + (1 + c)[:, None] * padded + (start + t)[None, :])
             linear = tl.dot(tile, values, linear, input_precision=PRECISION)
-    tl.store(states + R * D * E + e, sums)
+    tl.store(states + R * D * E + e, tl.sum(sums, 0))
     if R > 0:
         tl.store(states + c[:, None] * E + e[None, :], linear)
 
@@ -110,34 +110,55 @@ def accumulate_rows(
     tl.store(states + place, sums, mask=(r < last)[:, None])
 
 
-@triton.jit(do_not_specialize=["tokens", "R", "half", "wide_programs"])
-def accumulate_kernel(
-    x_t, y, states, first, second, tokens, padded, chunk, R, half, wide_programs,
-    stride_h, stride_n, stride_e, width, ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr,
-    M: tl.constexpr, BT: tl.constexpr, STAGES: tl.constexpr,
-    PRECISION: tl.constexpr,
+@triton.jit
+def accumulate_slot(
+    slot, x_t, y, states, first, second, R, half, wide, begin, end, tokens, padded, stride_n,
+    stride_e, width, ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, M: tl.constexpr,
+    BT: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Program (slot, chunk, head): slot 0 the linear part, then rows of all columns, then half."""
-    slot, c, h = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
-    begin, padded = c * chunk, padded.to(tl.int64)
-    end = tl.minimum(begin + chunk, padded)
-    x_t += h * (D + 1) * padded
-    y += h * stride_h
-    states += (h * tl.num_programs(1) + c) * (R * D + 1) * E
+    """Slot 0 takes the linear part, then `wide` slots rows of all columns, the others of half."""
     if slot == 0:
         accumulate_linear(
             x_t, y, states, begin, end, tokens, padded, stride_n, stride_e, width, R,
             D, E, BT, PRECISION,
         )  # fmt: skip
-    elif slot <= wide_programs:
+    elif slot <= wide:
         row = 1 + (slot - 1) * (M // D)
         accumulate_rows(
             x_t, y, states, first, second, row, half, begin, end, tokens, padded,
             stride_n, stride_e, width, ORDER, D, E, D, M, BT, STAGES, PRECISION,
         )  # fmt: skip
     else:
-        row = half + (slot - 1 - wide_programs) * (M // (D // 2))
+        row = half + (slot - 1 - wide) * (M // (D // 2))
         accumulate_rows(
             x_t, y, states, first, second, row, R, begin, end, tokens, padded,
             stride_n, stride_e, width, ORDER, D, E, D // 2, M, BT, STAGES, PRECISION,
+        )  # fmt: skip
+
+
+@triton.jit(do_not_specialize=["tokens", "z_slots", "z_R", "z_half", "z_wide", "R", "half", "wide"])
+def accumulate_kernel(
+    x_t, tokens, padded, chunk, z_slots,
+    z, z_states, z_first, z_second, z_R, z_half, z_wide, stride_zh, stride_zn, stride_ze, z_width,
+    y, states, first, second, R, half, wide, stride_yh, stride_yn, stride_ye, width,
+    ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, F: tl.constexpr,
+    M: tl.constexpr, BT: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Sum with y at the order, and with z at one less: program (slot of z or y, chunk, head)."""
+    slot, c, h = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
+    begin, padded = c * chunk, padded.to(tl.int64)
+    end = tl.minimum(begin + chunk, padded)
+    place = h * tl.num_programs(1) + c
+    x_t += h * (D + 1) * padded
+    if slot < z_slots:
+        accumulate_slot(
+            slot, x_t, z + h * stride_zh, z_states + place * (z_R * D + 1) * F, z_first, z_second,
+            z_R, z_half, z_wide, begin, end, tokens, padded, stride_zn, stride_ze, z_width,
+            ORDER - 1, D, F, M, BT, STAGES, PRECISION,
+        )  # fmt: skip
+    else:
+        accumulate_slot(
+            slot - z_slots, x_t, y + h * stride_yh, states + place * (R * D + 1) * E, first,
+            second, R, half, wide, begin, end, tokens, padded, stride_yn, stride_ye, width,
+            ORDER, D, E, M, BT, STAGES, PRECISION,
         )  # fmt: skip

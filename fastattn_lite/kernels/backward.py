@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import torch
 
 from fastattn_lite.kernels.differentiate import (
-    local_key_kernel,
-    local_query_kernel,
+    pairs_key_kernel,
+    pairs_query_kernel,
     score_gradient_kernel,
     upstream_kernel,
     value_gradient_kernel,
 )
 from fastattn_lite.kernels.forward import four
-from fastattn_lite.kernels.settings import settings_for
+from fastattn_lite.kernels.settings import settings_for, takes_pairs
 from fastattn_lite.kernels.states import (
     ALL,
     EARLIER,
@@ -38,6 +38,9 @@ from fastattn_lite.kernels.states import (
     precision,
     transposed,
 )
+
+LONGEST_CHUNK = 2**30
+"""A chunk that holds all tokens."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,13 @@ def attention_backward(
     """
     query, key, value, output = (x.contiguous() for x in (query, key, value, output))
     up = upstream(gradient, output, normaliser, query, is_causal)
-    cuts = (cut_causal(query.shape[1], padded_width(query.shape[2])),) * 2
-    if not is_causal:
-        cuts = (cut_full(key.shape[1], key), cut_full(query.shape[1], query))
-    local = local_gradients(query, key, value, up, coefficients, cuts[0]) if is_causal else None
+    tokens = (query, key, value)
+    if takes_pairs(key.shape[1], key.shape[2], len(coefficients) - 1, is_causal):
+        return pair_gradients(*tokens, up, coefficients, is_causal, query.dtype)
+    cuts, local = (cut_full(key.shape[1], key), cut_full(query.shape[1], query)), None
+    if is_causal:
+        cuts = (cut_causal(query.shape[1], padded_width(query.shape[2])),) * 2
+        local = pair_gradients(*tokens, up, coefficients, True, torch.float32, cuts[0].size)
     q, k = transposed(query), transposed(key)
     directions = (EARLIER, LATER) if is_causal else (ALL, ALL)
     of_query = query_gradient(q, k, value, up, coefficients, directions[0], cuts[0], local)
@@ -87,23 +93,22 @@ def upstream(
     return Upstream(scaled, inner, offsets, gain)
 
 
-def local_gradients(
+def pair_gradients(
     query: Tensor, key: Tensor, value: Tensor, up: Upstream, coefficients: Coefficients,
-    cut: Chunks,
+    is_causal: bool, dtype: torch.dtype, chunk: int = LONGEST_CHUNK,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Return, in float32, what a chunk's own scores add to the three gradients."""
-    of_query, of_key, of_value = (
-        torch.empty_like(x, dtype=torch.float32) for x in (query, key, value)
-    )
-    (heads, tokens, dim), tile = query.shape, 64
-    grid, given = (cdiv(tokens, tile), heads), (query, key, value, up.scaled, up.inner)
-    sizes = (tokens, cut.size, dim, value.shape[2], *four(coefficients), up.gain)
+    """Return what the scores add to the three gradients: all, or where causal those of a chunk."""
+    of_query, of_key, of_value = (torch.empty_like(x, dtype=dtype) for x in (query, key, value))
+    (heads, queries, dim), (keys, width), tile = query.shape, value.shape[1:], 64
+    given = (query, key, value, up.scaled, up.inner)
+    sizes = (queries, keys, chunk, dim, width, *four(coefficients), up.gain)
     constants = {
-        "ORDER": len(coefficients) - 1, "D": padded_width(dim), "B": tile,
-        "E": padded_width(value.shape[2]), "PRECISION": precision(query.dtype),
+        "ORDER": len(coefficients) - 1, "D": padded_width(dim), "B": tile, "CAUSAL": is_causal,
+        "E": padded_width(width), "PRECISION": precision(query.dtype),
     }  # fmt: skip
-    launch(local_query_kernel, grid, *given, of_query, *sizes, **constants)
-    launch(local_key_kernel, grid, *given, of_key, of_value, *sizes, **constants)
+    by_query, by_key = ((cdiv(count, tile), heads) for count in (queries, keys))
+    launch(pairs_query_kernel, by_query, *given, of_query, *sizes, **constants)
+    launch(pairs_key_kernel, by_key, *given, of_key, of_value, *sizes, **constants)
     return of_query, of_key, of_value
 
 
@@ -118,10 +123,9 @@ def query_gradient(
 ) -> Tensor:  # fmt: skip
     """Return sum_j f'(s_ij) (c_i . v_j - d_i) k_j."""
     order, dtype = len(coefficients) - 1, q.x.dtype
-    raw = accumulate(k, value, order, cut)
-    means = combine(raw, coefficients, direction, dtype, derivative=True)
-    raw = accumulate(k, k.x, order - 1, cut)
-    offsets = combine(raw, slopes(coefficients), direction, dtype)
+    with_values, with_keys = accumulate(k, value, k.x, order, cut)
+    means = combine(with_values, coefficients, direction, dtype, derivative=True)
+    offsets = combine(with_keys, slopes(coefficients), direction, dtype)
     base = None if local is None else local[0]
     return score_gradient(q, up.scaled, up.inner, offsets, means, coefficients, up.gain, base)
 
@@ -132,13 +136,12 @@ def key_gradients(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return sum_i f'(s_ij) (c_i . v_j - d_i) q_i and sum_i f(s_ij) c_i."""
     order, dtype = len(coefficients) - 1, q.x.dtype
-    raw = accumulate(q, up.scaled, order, cut)
-    means = combine(raw, coefficients, direction, dtype)
+    with_scaled, with_offsets = accumulate(q, up.scaled, up.offsets, order, cut)
+    means = combine(with_scaled, coefficients, direction, dtype)
     _, of_key, of_value = (None, None, None) if local is None else local
     value_part = value_gradient(k, value, means, coefficients, up.gain, of_value)
-    means = combine(raw, coefficients, direction, dtype, derivative=True)
-    raw = accumulate(q, up.offsets, order - 1, cut)
-    offsets = combine(raw, slopes(coefficients), direction, dtype)
+    means = combine(with_scaled, coefficients, direction, dtype, derivative=True)
+    offsets = combine(with_offsets, slopes(coefficients), direction, dtype)
     return score_gradient(k, value, None, offsets, means, coefficients, up.gain, of_key), value_part
 
 

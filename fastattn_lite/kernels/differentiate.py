@@ -5,14 +5,16 @@ With c_i = g_i / G_i and d_i = g_i . o_i / G_i, g the gradient of the output,
     dq_i = sum_j f'(s_ij) (c_i . v_j - d_i) k_j,    dk_j = sum_i f'(s_ij) (c_i . v_j - d_i) q_i,
     dv_j = sum_i f(s_ij) c_i.
 
-Sums over other chunks come through moments; those within a chunk through its scores.
+Sums over other chunks come through moments; those within a chunk, and all of few tokens, through
+the scores: the kernels that are called pairs.
 """
 
 import triton
 import triton.language as tl
 
 from fastattn_lite.kernels.accumulate import load_tokens
-from fastattn_lite.kernels.evaluate import linear_form, polynomial, state_place
+from fastattn_lite.kernels.evaluate import linear_form, state_place
+from fastattn_lite.kernels.pairs import polynomial
 
 
 @triton.jit(do_not_specialize=["tokens"])
@@ -107,69 +109,120 @@ def score_gradient_kernel(
 
 @triton.jit
 def score_gradients(
-    q, k, c, v, d, mask, a0, a1, a2, a3, ORDER: tl.constexpr, PRECISION: tl.constexpr
-):
-    """Return f(s_ij) and dL/ds_ij of a tile of queries and keys, 0 where masked."""
+    q, k, c, v, d, i, j, a0, a1, a2, a3, ORDER: tl.constexpr, MASKED: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Return f(s_ij) and dL/ds_ij of a tile of queries i and keys j, if MASKED 0 where j > i."""
     scores = tl.dot(q, tl.trans(k), input_precision=PRECISION)
-    weights = tl.where(mask, polynomial(scores, a0, a1, a2, a3, ORDER), 0.0)
+    weights = polynomial(scores, a0, a1, a2, a3, ORDER)
     slopes = polynomial(scores, a1, 2 * a2, 3 * a3, 0.0, ORDER - 1)
-    upstream = tl.dot(c, tl.trans(v), input_precision=PRECISION) - d[:, None]
-    return weights, tl.where(mask, slopes * upstream, 0.0)
+    slopes *= tl.dot(c, tl.trans(v), input_precision=PRECISION) - d[:, None]
+    if MASKED:
+        there = i[:, None] >= j[None, :]
+        weights, slopes = tl.where(there, weights, 0.0), tl.where(there, slopes, 0.0)
+    return weights, slopes
 
 
-@triton.jit(do_not_specialize=["tokens"])
-def local_query_kernel(
-    q, k, v, c, d, gradient, tokens, chunk, dim, width, a0, a1, a2, a3, gain,
-    ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, B: tl.constexpr, PRECISION: tl.constexpr,
+@triton.jit
+def add_keys(
+    acc, query, scaled, offset, k, v, m, begin, end, keys, dim, width, a0, a1, a2, a3,
+    ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, B: tl.constexpr, MASKED: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Write the part of dq_i that comes from the keys j <= i of its own chunk."""
-    m = tl.program_id(0) * B
-    h = tl.program_id(1).to(tl.int64) * tokens
+    """Add dL/ds_ij k_j to the queries' gradient, over the keys begin <= j < end."""
     t, i, e = tl.arange(0, B), tl.arange(0, D), tl.arange(0, E)
-    query = load_tokens(q + h * dim, m, t, tokens, dim, 1, i, dim)
-    scaled = load_tokens(c + h * width, m, t, tokens, width, 1, e, width)
-    offset = tl.load(d + h + m + t, mask=m + t < tokens, other=0.0)
-    acc = tl.zeros([B, D], tl.float32)
-    for start in range((m // chunk) * chunk, m + B, B):
-        keys = load_tokens(k + h * dim, start, t, tokens, dim, 1, i, dim)
-        values = load_tokens(v + h * width, start, t, tokens, width, 1, e, width)
-        mask = (m + t)[:, None] >= (start + t)[None, :]
+    for start in range(begin, end, B):
+        key = load_tokens(k, start, t, keys, dim, 1, i, dim)
+        value = load_tokens(v, start, t, keys, width, 1, e, width)
         _, slopes = score_gradients(
-            query, keys, scaled, values, offset, mask, a0, a1, a2, a3, ORDER, PRECISION
-        )
-        acc = tl.dot(slopes.to(keys.dtype), keys, acc, input_precision=PRECISION)
-    there = (m + t < tokens)[:, None] & (i < dim)[None, :]
-    tl.store(gradient + (h + m + t)[:, None] * dim + i[None, :], acc * gain, mask=there)
+            query, key, scaled, value, offset, m + t, start + t, a0, a1, a2, a3, ORDER, MASKED,
+            PRECISION,
+        )  # fmt: skip
+        acc = tl.dot(slopes.to(key.dtype), key, acc, input_precision=PRECISION)
+    return acc
 
 
-@triton.jit(do_not_specialize=["tokens"])
-def local_key_kernel(
-    q, k, v, c, d, key_gradient, value_gradient, tokens, chunk, dim, width, a0, a1, a2, a3, gain,
-    ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, B: tl.constexpr, PRECISION: tl.constexpr,
+@triton.jit
+def add_queries(
+    key_sum, value_sum, key, value, q, c, d, m, begin, end, queries, dim, width, a0, a1, a2, a3,
+    ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, B: tl.constexpr, MASKED: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Write the parts of dk_j and dv_j that come from the queries i >= j of their own chunk."""
-    m = tl.program_id(0) * B
-    h = tl.program_id(1).to(tl.int64) * tokens
+    """Add dL/ds_ij q_i and f(s_ij) c_i to the keys' and values' gradients, begin <= i < end."""
     t, i, e = tl.arange(0, B), tl.arange(0, D), tl.arange(0, E)
-    keys = load_tokens(k + h * dim, m, t, tokens, dim, 1, i, dim)
-    values = load_tokens(v + h * width, m, t, tokens, width, 1, e, width)
-    key_sum = tl.zeros([B, D], tl.float32)
-    value_sum = tl.zeros([B, E], tl.float32)
-    for start in range(m, tl.minimum((m // chunk + 1) * chunk, tokens), B):
-        query = load_tokens(q + h * dim, start, t, tokens, dim, 1, i, dim)
-        scaled = load_tokens(c + h * width, start, t, tokens, width, 1, e, width)
-        offset = tl.load(d + h + start + t, mask=start + t < tokens, other=0.0)
-        mask = (start + t)[:, None] >= (m + t)[None, :]
+    for start in range(begin, end, B):
+        query = load_tokens(q, start, t, queries, dim, 1, i, dim)
+        scaled = load_tokens(c, start, t, queries, width, 1, e, width)
+        offset = tl.load(d + start + t, mask=start + t < queries, other=0.0)
         weights, slopes = score_gradients(
-            query, keys, scaled, values, offset, mask, a0, a1, a2, a3, ORDER, PRECISION
-        )
+            query, key, scaled, value, offset, start + t, m + t, a0, a1, a2, a3, ORDER, MASKED,
+            PRECISION,
+        )  # fmt: skip
         slopes = tl.trans(slopes.to(query.dtype))
         key_sum = tl.dot(slopes, query, key_sum, input_precision=PRECISION)
         weights = tl.trans(weights.to(scaled.dtype))
         value_sum = tl.dot(weights, scaled, value_sum, input_precision=PRECISION)
-    there = m + t < tokens
-    at = (h + m + t)[:, None]
+    return key_sum, value_sum
+
+
+@triton.jit(do_not_specialize=["queries", "keys", "chunk"])
+def pairs_query_kernel(
+    q, k, v, c, d, gradient, queries, keys, chunk, dim, width, a0, a1, a2, a3, gain,
+    ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, B: tl.constexpr, CAUSAL: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Write dq_i from all keys, or where CAUSAL from the keys j <= i of its own chunk."""
+    m = tl.program_id(0) * B
+    h = tl.program_id(1).to(tl.int64)
+    t, i, e = tl.arange(0, B), tl.arange(0, D), tl.arange(0, E)
+    at, k, v = h * queries + m + t, k + h * keys * dim, v + h * keys * width
+    query = load_tokens(q + h * queries * dim, m, t, queries, dim, 1, i, dim)
+    scaled = load_tokens(c + h * queries * width, m, t, queries, width, 1, e, width)
+    offset = tl.load(d + at, mask=m + t < queries, other=0.0)
+    begin = (m // chunk) * chunk if CAUSAL else 0
+    acc = add_keys(
+        tl.zeros([B, D], tl.float32), query, scaled, offset, k, v, m, begin,
+        m if CAUSAL else keys, keys, dim, width, a0, a1, a2, a3, ORDER, D, E, B, False, PRECISION,
+    )  # fmt: skip
+    if CAUSAL:
+        acc = add_keys(
+            acc, query, scaled, offset, k, v, m, m, m + B, keys, dim, width, a0, a1, a2, a3,
+            ORDER, D, E, B, True, PRECISION,
+        )  # fmt: skip
+    there = (m + t < queries)[:, None] & (i < dim)[None, :]
+    acc = (acc * gain).to(gradient.dtype.element_ty)
+    tl.store(gradient + at[:, None] * dim + i[None, :], acc, mask=there)
+
+
+@triton.jit(do_not_specialize=["queries", "keys", "chunk"])
+def pairs_key_kernel(
+    q, k, v, c, d, key_gradient, value_gradient, queries, keys, chunk, dim, width, a0, a1, a2, a3,
+    gain, ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, B: tl.constexpr,
+    CAUSAL: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Write dk_j and dv_j from all queries, or where CAUSAL from the i >= j of its own chunk."""
+    m = tl.program_id(0) * B
+    h = tl.program_id(1).to(tl.int64)
+    t, i, e = tl.arange(0, B), tl.arange(0, D), tl.arange(0, E)
+    q, c, d = q + h * queries * dim, c + h * queries * width, d + h * queries
+    key = load_tokens(k + h * keys * dim, m, t, keys, dim, 1, i, dim)
+    value = load_tokens(v + h * keys * width, m, t, keys, width, 1, e, width)
+    key_sum, value_sum = tl.zeros([B, D], tl.float32), tl.zeros([B, E], tl.float32)
+    begin, end = 0, queries
+    if CAUSAL:
+        begin, end = m + B, tl.minimum((m // chunk + 1) * chunk, queries)
+        key_sum, value_sum = add_queries(
+            key_sum, value_sum, key, value, q, c, d, m, m, m + B, queries, dim, width,
+            a0, a1, a2, a3, ORDER, D, E, B, True, PRECISION,
+        )  # fmt: skip
+    key_sum, value_sum = add_queries(
+        key_sum, value_sum, key, value, q, c, d, m, begin, end, queries, dim, width,
+        a0, a1, a2, a3, ORDER, D, E, B, False, PRECISION,
+    )  # fmt: skip
+    there, at = m + t < keys, (h * keys + m + t)[:, None]
     inside = there[:, None] & (i < dim)[None, :]
-    tl.store(key_gradient + at * dim + i[None, :], key_sum * gain, mask=inside)
+    key_sum = (key_sum * gain).to(key_gradient.dtype.element_ty)
+    tl.store(key_gradient + at * dim + i[None, :], key_sum, mask=inside)
     inside = there[:, None] & (e < width)[None, :]
-    tl.store(value_gradient + at * width + e[None, :], value_sum * gain, mask=inside)
+    value_sum = (value_sum * gain).to(value_gradient.dtype.element_ty)
+    tl.store(value_gradient + at * width + e[None, :], value_sum, mask=inside)

@@ -10,20 +10,7 @@ import triton
 import triton.language as tl
 
 from fastattn_lite.kernels.accumulate import load_tokens, row_values
-
-
-@triton.jit
-def polynomial(s, a0, a1, a2, a3, ORDER: tl.constexpr):
-    """Return a_0 + a_1 s + ... by Horner's rule."""
-    if ORDER == 0:
-        value = s * 0.0 + a0
-    elif ORDER == 1:
-        value = a1 * s + a0
-    elif ORDER == 2:
-        value = (a2 * s + a1) * s + a0
-    else:
-        value = ((a3 * s + a2) * s + a1) * s + a0
-    return value
+from fastattn_lite.kernels.pairs import add_pairs, store_outputs
 
 
 @triton.jit
@@ -83,26 +70,6 @@ def linear_form(
 
 
 @triton.jit
-def add_local(
-    acc, total, query, k_t, v, m, begin, tokens, padded, stride_vn, stride_ve, width,
-    a0, a1, a2, a3, ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, BM: tl.constexpr,
-    BS: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """Add f(s_ij) v_j and f(s_ij) over the keys begin <= j <= i."""
-    t, s, d, e = tl.arange(0, BM), tl.arange(0, BS), tl.arange(0, D), tl.arange(0, E)
-    line = (1 + d)[:, None] * padded
-    for start in range(begin, m + BM, BS):
-        keys = tl.load(k_t + line + (start + s)[None, :])
-        values = load_tokens(v, start, s, tokens, stride_vn, stride_ve, e, width)
-        scores = tl.dot(query, keys, input_precision=PRECISION)
-        weights = polynomial(scores, a0, a1, a2, a3, ORDER)
-        weights = tl.where((m + t)[:, None] >= (start + s)[None, :], weights, 0.0)
-        total += tl.sum(weights, 1)
-        acc = tl.dot(weights.to(values.dtype), values, acc, input_precision=PRECISION)
-    return acc, total
-
-
-@triton.jit
 def state_place(h, m, tokens, chunk, chunks, group, DIRECTION: tl.constexpr):
     """Return which state the tokens from m on meet, the head of its keys, and its tokens."""
     g = h // group
@@ -121,9 +88,9 @@ def state_place(h, m, tokens, chunk, chunks, group, DIRECTION: tl.constexpr):
 )
 def attention_kernel(
     q, q_t, key_states, key_sums, key_first, key_second, key_R, key_half,
-    states, sums, first, second, R, half, k_t, v, output, normaliser,
-    tokens, held, padded, k_padded, chunk, chunks, a0, a1, a2, a3, group,
-    stride_qh, stride_qn, stride_qd, dim, stride_vh, stride_vn, stride_ve, width,
+    states, sums, first, second, R, half, k, v, output, normaliser,
+    tokens, held, padded, chunk, chunks, a0, a1, a2, a3, group, stride_qh, stride_qn, stride_qd,
+    stride_kh, stride_kn, stride_kd, dim, stride_vh, stride_vn, stride_ve, width,
     ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, BM: tl.constexpr, BS: tl.constexpr,
     DIRECTION: tl.constexpr, UNROLL: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -131,7 +98,7 @@ def attention_kernel(
     m = tl.program_id(0) * BM
     h, padded = tl.program_id(1).to(tl.int64), padded.to(tl.int64)
     place, g, count = state_place(h, m, held, chunk, chunks, group, DIRECTION)
-    t, d, e = tl.arange(0, BM), tl.arange(0, D), tl.arange(0, E)
+    t, d = tl.arange(0, BM), tl.arange(0, D)
     q += h * stride_qh
     q_t += h * (D + 1) * padded
     found = linear_form(
@@ -147,13 +114,9 @@ def attention_kernel(
         ORDER, D, E, BM, False, UNROLL, STAGES, PRECISION,
     ) * count  # fmt: skip
     if DIRECTION == 1:
-        acc, total = add_local(
-            acc, total, query, k_t + g * (D + 1) * k_padded.to(tl.int64), v + g * stride_vh, m,
-            (m // chunk) * chunk, tokens, k_padded.to(tl.int64), stride_vn, stride_ve, width,
-            a0, a1, a2, a3, ORDER, D, E, BM, BS, PRECISION,
+        acc, total = add_pairs(
+            acc, total, query, k + g * stride_kh, v + g * stride_vh, m, (m // chunk) * chunk,
+            tokens, stride_kn, stride_kd, dim, stride_vn, stride_ve, width, a0, a1, a2, a3,
+            ORDER, D, E, BM, BS, True, PRECISION,
         )  # fmt: skip
-    there = m + t < tokens
-    tl.store(normaliser + h * tokens + m + t, total, mask=there)
-    at = (h * tokens + m + t)[:, None] * width + e[None, :]
-    result = (acc / total[:, None]).to(output.dtype.element_ty)
-    tl.store(output + at, result, mask=there[:, None] & (e < width)[None, :])
+    store_outputs(acc, total, output, normaliser, h, m, tokens, width, BM, E)

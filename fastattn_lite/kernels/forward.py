@@ -1,9 +1,10 @@
 """The fused evaluation of attention on a GPU, step by step.
 
-    S_r[c] = sum_j k_j^r k_jc v_j          accumulate, in chunks of tokens
-    weighted means over chunks              combine: the earlier chunks or all
-    G_i = a_0 n + q_i . sum_j h(s_ij) k_j   evaluate, with h(s) = (f(s) - a_0)/s
-    o_i = F_i / G_i                         evaluate, with a chunk's own scores where causal
+    o_i = sum_j f(s_ij) v_j / sum_j f(s_ij)  pairs, where tokens are few; otherwise
+    S_r[c] = sum_j k_j^r k_jc v_j            accumulate, in chunks of tokens
+    weighted means over chunks               combine: the earlier chunks or all
+    G_i = a_0 n + q_i . sum_j h(s_ij) k_j    evaluate, with h(s) = (f(s) - a_0)/s
+    o_i = F_i / G_i                          evaluate, with a chunk's own scores where causal
 
 The scale of the scores is part of the coefficients: a_l scale^l.
 """
@@ -13,7 +14,8 @@ from __future__ import annotations
 import torch
 
 from fastattn_lite.kernels.evaluate import attention_kernel
-from fastattn_lite.kernels.settings import settings_for
+from fastattn_lite.kernels.pairs import pairs_kernel
+from fastattn_lite.kernels.settings import settings_for, takes_pairs
 from fastattn_lite.kernels.states import (
     ALL,
     EARLIER,
@@ -41,33 +43,61 @@ def attention(
 
     Shapes: query (h, n_q, d), key (g, n_k, d), value (g, n_k, d_v) to (h, n_q, d_v) in their dtype
     and (h, n_q) in float32; head i of the queries meets head i // (h // g) of the keys.
-    Cost: about 3/4 of 4 n d^p (d_v + 1) / (p-1)! flops; float32 sums of every chunk.
+    Cost: about 3/4 of 4 n d^p (d_v + 1) / (p-1)! flops and float32 sums of every chunk, or
+    2 n_q n_k (d + d_v) flops for few keys.
     """
     order, dtype = len(coefficients) - 1, query.dtype
+    if takes_pairs(key.shape[1], key.shape[2], order, is_causal):
+        return by_pairs(query, key, value, coefficients, is_causal)
     q, k = transposed(query), transposed(key)
     direction = EARLIER if is_causal else ALL
     cut = cut_causal(k.tokens, k.width) if is_causal else cut_full(k.tokens, key)
-    keys = combine(accumulate(k, key, order - 1, cut), coefficients[1:], direction, dtype)
-    values = combine(accumulate(k, value, order, cut), coefficients, direction, dtype)
-    return evaluate(q, k, value, keys, values, coefficients)
+    with_values, with_keys = accumulate(k, value, key, order, cut)
+    keys = combine(with_keys, coefficients[1:], direction, dtype)
+    values = combine(with_values, coefficients, direction, dtype)
+    return evaluate(q, key, value, keys, values, coefficients)
+
+
+def by_pairs(
+    query: Tensor, key: Tensor, value: Tensor, coefficients: Coefficients, is_causal: bool
+) -> tuple[Tensor, Tensor]:
+    """Return o_i and G_i from the scores themselves."""
+    width = padded_width(query.shape[2]), padded_width(value.shape[2])
+    output, normaliser = results(query, value)
+    chosen = settings_for(query.dtype, *width)
+    launch(
+        pairs_kernel, (cdiv(query.shape[1], chosen.pair_tokens), query.shape[0]),
+        query, key, value, output, normaliser, query.shape[1], key.shape[1], *four(coefficients),
+        query.shape[0] // key.shape[0], *query.stride(), *key.stride(), query.shape[2],
+        *value.stride(), value.shape[2], ORDER=len(coefficients) - 1, D=width[0], E=width[1],
+        BM=chosen.pair_tokens, BS=chosen.pair_keys, CAUSAL=is_causal,
+        PRECISION=precision(query.dtype), num_warps=chosen.pair_warps,
+    )  # fmt: skip
+    return output, normaliser
+
+
+def results(query: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Return room for the outputs and the normalisers."""
+    rows, width = query.shape[:2], value.shape[2]
+    output = torch.empty((*rows, width), dtype=value.dtype, device=value.device)
+    return output, torch.empty(rows, dtype=torch.float32, device=value.device)
 
 
 def evaluate(
-    q: Transposed, k: Transposed, value: Tensor, keys: Weighted, values: Weighted,
+    q: Transposed, key: Tensor, value: Tensor, keys: Weighted, values: Weighted,
     coefficients: Coefficients,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return o_i and G_i from the weighted means of keys and of values."""
     (heads, tokens, dim), width = q.x.shape, value.shape[2]
-    output = torch.empty((heads, tokens, width), dtype=value.dtype, device=value.device)
-    normaliser = torch.empty((heads, tokens), dtype=torch.float32, device=value.device)
+    output, normaliser = results(q.x, value)
     chosen = settings_for(q.x.dtype, q.width, values.columns)
     launch(
         attention_kernel, (cdiv(tokens, chosen.tokens), heads),
-        q.x, q.copy, *arguments(keys), *arguments(values), k.copy, value, output, normaliser,
-        tokens, values.tokens, q.padded, k.padded, values.chunks.size, values.chunks.count,
-        *four(coefficients), heads // values.means.shape[0], *q.x.stride(), dim,
+        q.x, q.copy, *arguments(keys), *arguments(values), key, value, output, normaliser,
+        tokens, values.tokens, q.padded, values.chunks.size, values.chunks.count,
+        *four(coefficients), heads // values.means.shape[0], *q.x.stride(), *key.stride(), dim,
         *value.stride(), width, ORDER=values.order, D=q.width, E=padded_width(width),
-        BM=chosen.tokens, BS=64, DIRECTION=values.direction, UNROLL=chosen.joined,
+        BM=chosen.tokens, BS=chosen.pair_keys, DIRECTION=values.direction, UNROLL=chosen.joined,
         STAGES=chosen.stages, PRECISION=precision(q.x.dtype), num_warps=chosen.warps,
     )  # fmt: skip
     return output, normaliser

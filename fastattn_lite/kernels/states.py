@@ -59,6 +59,19 @@ class States:
     tokens: int
     chunks: Chunks
 
+    @property
+    def columns(self) -> int:
+        """The padded width of what is summed."""
+        return self.sums.shape[3]
+
+
+@dataclass(frozen=True)
+class Programs:
+    """How many programs share the lines of a chunk: one the linear part, `wide` whole rows."""
+
+    wide: int
+    count: int
+
 
 @dataclass(frozen=True)
 class Weighted:
@@ -152,25 +165,49 @@ def processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 
-def accumulate(x: Transposed, y: Tensor, order: int, chunks: Chunks) -> States:
-    """Return the raw sums of x and y for a polynomial of the given order."""
-    table, width = rows.rows_of(order, x.width), padded_width(y.shape[2])
-    chosen = settings_for(y.dtype, x.width, width)
+def accumulate(
+    x: Transposed, y: Tensor, z: Tensor, order: int, chunks: Chunks
+) -> tuple[States, States]:
+    """Return the raw sums of x with y for a polynomial of the order, and with z of one less.
+
+    Both in one launch: those of z alone would leave most of the device idle.
+    """
+    of_y, of_z = empty_states(x, y, order, chunks), empty_states(x, z, order - 1, chunks)
+    chosen = settings_for(y.dtype, x.width, of_y.columns)
     lines = max(chosen.lines, x.width)
-    wide, narrow = (lines // w for w in (x.width, x.width // 2))
-    wide_programs = cdiv(max(table.half - 1, 0), wide)
-    slots = 1 + wide_programs + cdiv(table.count - table.half, narrow)
-    shape = (x.x.shape[0], chunks.count, table.count * x.width + 1, width)
-    sums = torch.empty(shape, dtype=torch.float32, device=y.device)
-    first, second = variables(order, x.width, y.device)
+    first, second = programs(of_z, lines), programs(of_y, lines)
     launch(
-        accumulate_kernel, (slots, chunks.count, shape[0]),
-        x.copy, y, sums, first, second, x.tokens, x.padded, chunks.size, table.count, table.half,
-        wide_programs, *y.stride(), y.shape[2], ORDER=order, D=x.width, E=width, M=lines,
-        BT=chosen.moment_tokens, STAGES=chosen.moment_stages,
-        PRECISION=precision(y.dtype), num_warps=chosen.warps,
+        accumulate_kernel, (first.count + second.count, chunks.count, x.x.shape[0]),
+        x.copy, x.tokens, x.padded, chunks.size, first.count, *targets(of_z, z, first),
+        *targets(of_y, y, second), ORDER=order, D=x.width, E=of_y.columns, F=of_z.columns,
+        M=lines, BT=chosen.moment_tokens, STAGES=chosen.moment_stages,
+        PRECISION=precision(y.dtype), num_warps=chosen.moment_warps,
     )  # fmt: skip
+    return of_y, of_z
+
+
+def empty_states(x: Transposed, y: Tensor, order: int, chunks: Chunks) -> States:
+    """Return room for the raw sums of x with y."""
+    count = rows.rows_of(order, x.width).count
+    shape = (x.x.shape[0], chunks.count, count * x.width + 1, padded_width(y.shape[2]))
+    sums = torch.empty(shape, dtype=torch.float32, device=y.device)
     return States(sums, order, x.width, x.tokens, chunks)
+
+
+def programs(states: States, lines: int) -> Programs:
+    """Return how the lines of a state are shared out, so many to a program."""
+    table = rows.rows_of(states.order, states.width)
+    whole, halves = (lines // w for w in (states.width, states.width // 2))
+    wide = cdiv(max(table.half - 1, 0), whole)
+    return Programs(wide, 1 + wide + cdiv(table.count - table.half, halves))
+
+
+def targets(states: States, y: Tensor, shared: Programs) -> tuple[Tensor | int, ...]:
+    """Return what is summed with x, and where to, as the kernel takes it."""
+    table = rows.rows_of(states.order, states.width)
+    tables = variables(states.order, states.width, y.device)
+    numbers = (table.count, table.half, shared.wide, *y.stride(), y.shape[2])
+    return y, states.sums, *tables, *numbers
 
 
 def combine(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -15,7 +17,7 @@ from fastattn_lite import (
     minimax,
     taylor,
 )
-from fastattn_lite.kernels import operator, rows, states, support
+from fastattn_lite.kernels import operator, rows, settings, states, support
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 FLOOR = {torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
@@ -41,6 +43,15 @@ def plain(query: Tensor, key: Tensor, value: Tensor, expansion: Expansion, is_ca
     weights = sum(a * scores**degree for degree, a in enumerate(expansion.coefficients))
     weights = weights.tril() if is_causal else weights
     return weights @ value / weights.sum(-1, keepdim=True)
+
+
+@pytest.fixture(autouse=True, params=["moments", "pairs"])
+def form(request, monkeypatch):
+    """Take every problem by its moments, then every one by its scores, whatever is faster."""
+    most = {"moments": -1, "pairs": math.inf}[request.param]
+    for name in ("FULL_PAIRS", "CAUSAL_PAIRS"):
+        monkeypatch.setattr(settings, name, (most, 0))
+    return request.param
 
 
 SINGLE, HALF = torch.float32, torch.float16
@@ -204,6 +215,7 @@ def test_normalized_tokens_keep_their_type():
     ],
 )
 def test_what_the_kernels_do_not_take_is_said(changed, reason):
+    changed = dict(changed)
     dtype = changed.pop("dtype", torch.float32)
     inputs = tokens(*2 * [(1, 5, changed.pop("d", 16))], (1, 5, 16), dtype=dtype)
     with pytest.raises(ValueError, match=f'backend: "triton" cannot take this: .*{reason}'):
@@ -267,6 +279,18 @@ def test_rows_and_weights_spell_out_the_polynomial(order, width):
     slope = float(both @ torch.from_numpy(rows.row_weights(coefficients, width)).double())
     expected = sum(d * a * score ** (d - 1) for d, a in enumerate(coefficients) if d > 0)
     assert slope == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+def test_few_tokens_take_the_scores_and_many_the_moments(monkeypatch):
+    """More features make moments dearer; a mask halves the scores; long sequences stay linear."""
+    monkeypatch.undo()
+    limits = [most_pairs(16, 2, False), most_pairs(64, 2, False), most_pairs(64, 2, True)]
+    assert 0 < limits[0] < limits[1] < limits[2] < most_pairs(128, 2, True)
+    assert most_pairs(128, 3, True) == settings.MOST_PAIRS
+
+
+def most_pairs(dim, order, is_causal):
+    return sum(settings.takes_pairs(keys, dim, order, is_causal) for keys in range(1, 20_000))
 
 
 def test_chunks_hold_every_token():
