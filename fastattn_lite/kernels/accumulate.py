@@ -45,34 +45,38 @@ def load_tokens(y, start, t, tokens, stride_n, stride_e, e, width):
 
 @triton.jit
 def accumulate_linear(
-    x_t, y, states, begin, end, tokens, padded, stride_n, stride_e, width, R,
-    D: tl.constexpr, E: tl.constexpr, BT: tl.constexpr, PRECISION: tl.constexpr,
+    x_t, y, states, begin, end, tokens, padded, stride_n, stride_e, width,
+    R: tl.constexpr, D: tl.constexpr, E: tl.constexpr, BT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Write the row of the constant 1, sum_j x_j y_j^T, and below all rows sum_j y_j."""
+    """Write the row of the constant 1, sum_j x_j y_j^T, and below all rows sum_j y_j.
+
+    The plain sums are a product with ones, too: read from registers beside a product of the same
+    tile, Triton 3.6 and 3.7 keep too few copies of it and load the next one over it.
+    """
     t, c, e = tl.arange(0, BT), tl.arange(0, D), tl.arange(0, E)
-    sums = tl.zeros([BT, E], tl.float32)  # one sum over the threads at the end, not in each step
+    ones = tl.full([64, BT], 1.0, y.dtype.element_ty)
+    sums = tl.zeros([64, E], tl.float32)
     linear = tl.zeros([D, E], tl.float32)
     for start in range(begin, end, BT):
         values = load_tokens(y, start, t, tokens, stride_n, stride_e, e, width)
-        sums += values.to(tl.float32)
+        sums = tl.dot(ones, values, sums, input_precision=PRECISION)
         if R > 0:
             tile = tl.load(x_t + (1 + c)[:, None] * padded + (start + t)[None, :])
             linear = tl.dot(tile, values, linear, input_precision=PRECISION)
-    tl.store(states + R * D * E + e, tl.sum(sums, 0))
+    tl.store(states + R * D * E + e, tl.max(sums, 0))  # all 64 rows are the same
     if R > 0:
         tl.store(states + c[:, None] * E + e[None, :], linear)
 
 
 @triton.jit
 def scaled_tile(
-    x_t, y, first, second, row, last, start, tokens, padded, stride_n, stride_e, width,
-    ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, W: tl.constexpr, S: tl.constexpr,
-    BT: tl.constexpr,
+    x_t, y, first, second, row, last, column, start, tokens, padded, stride_n, stride_e, width,
+    ORDER: tl.constexpr, E: tl.constexpr, W: tl.constexpr, S: tl.constexpr, BT: tl.constexpr,
 ):  # fmt: skip
-    """Return x^r x_c for S rows r and the last W columns c, (S * W, BT), and y, (BT, E)."""
+    """Return x^r x_c for S rows r and W columns c, (S * W, BT), and y, (BT, E)."""
     t, s, c = tl.arange(0, BT), tl.arange(0, S), tl.arange(0, W)
     at = (start + t)[None, :]
-    tile = tl.load(x_t + (1 + (D - W) + c)[:, None] * padded + at)
+    tile = tl.load(x_t + (1 + column + c)[:, None] * padded + at)
     rows = tl.minimum(row + s, last - 1)[:, None]
     values = row_values(x_t, first, second, rows, padded, at, ORDER)
     scaled = tl.reshape(tile[None, :, :] * values[:, None, :], (S * W, BT))
@@ -82,83 +86,82 @@ def scaled_tile(
 
 @triton.jit
 def accumulate_rows(
-    x_t, y, states, first, second, row, last, begin, end, tokens, padded,
-    stride_n, stride_e, width, ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr,
-    W: tl.constexpr, M: tl.constexpr, BT: tl.constexpr, STAGES: tl.constexpr,
+    x_t, y, states, first, second, row, begin, end, tokens, padded, stride_n, stride_e, width,
+    PANELS: tl.constexpr, PANEL: tl.constexpr, ORDER: tl.constexpr, D: tl.constexpr,
+    E: tl.constexpr, M: tl.constexpr, BT: tl.constexpr, STAGES: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Sum one tile of M // W rows, W columns wide, over one chunk.
+    """Sum M // W rows of a panel, in its W columns, over one chunk.
 
     The first product stands before the loop: with sums that begin as zeros the compiler would let
     every matrix instruction wait for the one before.
     """
+    last: tl.constexpr = PANELS[PANEL][1]
+    column: tl.constexpr = PANELS[PANEL][2]
+    W: tl.constexpr = PANELS[PANEL][3]
     S: tl.constexpr = M // W
     f, e = tl.arange(0, M), tl.arange(0, E)
     scaled, values = scaled_tile(
-        x_t, y, first, second, row, last, begin, tokens, padded, stride_n, stride_e, width,
-        ORDER, D, E, W, S, BT,
+        x_t, y, first, second, row, last, column, begin, tokens, padded, stride_n, stride_e,
+        width, ORDER, E, W, S, BT,
     )  # fmt: skip
     sums = tl.dot(scaled, values, input_precision=PRECISION)
     for start in tl.range(begin + BT, end, BT, num_stages=STAGES):
         scaled, values = scaled_tile(
-            x_t, y, first, second, row, last, start, tokens, padded, stride_n, stride_e, width,
-            ORDER, D, E, W, S, BT,
+            x_t, y, first, second, row, last, column, start, tokens, padded, stride_n, stride_e,
+            width, ORDER, E, W, S, BT,
         )  # fmt: skip
         sums = tl.dot(scaled, values, sums, input_precision=PRECISION)
     r = row + f // W
-    place = (r * D + (D - W) + f % W)[:, None] * E + e[None, :]
+    place = (r * D + column + f % W)[:, None] * E + e[None, :]
     tl.store(states + place, sums, mask=(r < last)[:, None])
 
 
 @triton.jit
-def accumulate_slot(
-    slot, x_t, y, states, first, second, R, half, wide, begin, end, tokens, padded, stride_n,
-    stride_e, width, ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, M: tl.constexpr,
-    BT: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
+def accumulate_program(
+    program, x_t, y, states, first, second, begin, end, tokens, padded, stride_n, stride_e, width,
+    PANELS: tl.constexpr, R: tl.constexpr, ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr,
+    M: tl.constexpr, BT: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Slot 0 takes the linear part, then `wide` slots rows of all columns, the others of half."""
-    if slot == 0:
+    """Take the linear part if the program is 0, otherwise some rows of one panel."""
+    if program == 0:
         accumulate_linear(
             x_t, y, states, begin, end, tokens, padded, stride_n, stride_e, width, R,
             D, E, BT, PRECISION,
         )  # fmt: skip
-    elif slot <= wide:
-        row = 1 + (slot - 1) * (M // D)
-        accumulate_rows(
-            x_t, y, states, first, second, row, half, begin, end, tokens, padded,
-            stride_n, stride_e, width, ORDER, D, E, D, M, BT, STAGES, PRECISION,
-        )  # fmt: skip
-    else:
-        row = half + (slot - 1 - wide) * (M // (D // 2))
-        accumulate_rows(
-            x_t, y, states, first, second, row, R, begin, end, tokens, padded,
-            stride_n, stride_e, width, ORDER, D, E, D // 2, M, BT, STAGES, PRECISION,
-        )  # fmt: skip
+    for panel in tl.static_range(len(PANELS)):
+        row = PANELS[panel][0] + (program - PANELS[panel][4]) * (M // PANELS[panel][3])
+        if (row >= PANELS[panel][0]) & (row < PANELS[panel][1]):
+            accumulate_rows(
+                x_t, y, states, first, second, row, begin, end, tokens, padded, stride_n, stride_e,
+                width, PANELS, panel, ORDER, D, E, M, BT, STAGES, PRECISION,
+            )  # fmt: skip
 
 
-@triton.jit(do_not_specialize=["tokens", "z_slots", "z_R", "z_half", "z_wide", "R", "half", "wide"])
+@triton.jit(do_not_specialize=["tokens", "z_programs"])
 def accumulate_kernel(
-    x_t, tokens, padded, chunk, z_slots,
-    z, z_states, z_first, z_second, z_R, z_half, z_wide, stride_zh, stride_zn, stride_ze, z_width,
-    y, states, first, second, R, half, wide, stride_yh, stride_yn, stride_ye, width,
-    ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, F: tl.constexpr,
-    M: tl.constexpr, BT: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
+    x_t, tokens, padded, chunk, z_programs,
+    z, z_states, z_first, z_second, stride_zh, stride_zn, stride_ze, z_width,
+    y, states, first, second, stride_yh, stride_yn, stride_ye, width,
+    ORDER: tl.constexpr, PANELS: tl.constexpr, R: tl.constexpr, Z_PANELS: tl.constexpr,
+    Z_R: tl.constexpr, D: tl.constexpr, E: tl.constexpr, F: tl.constexpr, M: tl.constexpr,
+    BT: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Sum with y at the order, and with z at one less: program (slot of z or y, chunk, head)."""
-    slot, c, h = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
+    """Sum with y at the order, and with z at one less: program (of z or y, chunk, head)."""
+    program, c, h = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     begin, padded = c * chunk, padded.to(tl.int64)
     end = tl.minimum(begin + chunk, padded)
     place = h * tl.num_programs(1) + c
     x_t += h * (D + 1) * padded
-    if slot < z_slots:
-        accumulate_slot(
-            slot, x_t, z + h * stride_zh, z_states + place * (z_R * D + 1) * F, z_first, z_second,
-            z_R, z_half, z_wide, begin, end, tokens, padded, stride_zn, stride_ze, z_width,
+    if program < z_programs:
+        accumulate_program(
+            program, x_t, z + h * stride_zh, z_states + place * (Z_R * D + 1) * F, z_first,
+            z_second, begin, end, tokens, padded, stride_zn, stride_ze, z_width, Z_PANELS, Z_R,
             ORDER - 1, D, F, M, BT, STAGES, PRECISION,
         )  # fmt: skip
     else:
-        accumulate_slot(
-            slot - z_slots, x_t, y + h * stride_yh, states + place * (R * D + 1) * E, first,
-            second, R, half, wide, begin, end, tokens, padded, stride_yn, stride_ye, width,
+        accumulate_program(
+            program - z_programs, x_t, y + h * stride_yh, states + place * (R * D + 1) * E, first,
+            second, begin, end, tokens, padded, stride_yn, stride_ye, width, PANELS, R,
             ORDER, D, E, M, BT, STAGES, PRECISION,
         )  # fmt: skip

@@ -99,12 +99,15 @@ def pair_gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Return what the scores add to the three gradients: all, or where causal those of a chunk."""
     of_query, of_key, of_value = (torch.empty_like(x, dtype=dtype) for x in (query, key, value))
-    (heads, queries, dim), (keys, width), tile = query.shape, value.shape[1:], 64
+    (heads, queries, dim), (keys, width) = query.shape, value.shape[1:]
+    chosen = settings_for(query, padded_width(dim), padded_width(width))
+    tile = chosen.pair_keys
     given = (query, key, value, up.scaled, up.inner)
     sizes = (queries, keys, chunk, dim, width, *four(coefficients), up.gain)
     constants = {
         "ORDER": len(coefficients) - 1, "D": padded_width(dim), "B": tile, "CAUSAL": is_causal,
         "E": padded_width(width), "PRECISION": precision(query.dtype),
+        "num_warps": chosen.pair_warps, "num_stages": chosen.pair_stages,
     }  # fmt: skip
     by_query, by_key = ((cdiv(count, tile), heads) for count in (queries, keys))
     launch(pairs_query_kernel, by_query, *given, of_query, *sizes, **constants)
@@ -151,12 +154,13 @@ def score_gradient(
 ) -> Tensor:  # fmt: skip
     """Return the gradient of x through the scores: times z, less the offsets times a factor."""
     (heads, tokens, dim), gradient = x.x.shape, torch.empty_like(x.x)
-    chosen = settings_for(x.x.dtype, x.width, means.columns)
+    chosen = settings_for(x.x, x.width, means.columns)
     launch(
         score_gradient_kernel, (cdiv(tokens, chosen.tokens), heads),
         x.x, x.copy, z, x.x if factor is None else factor, *arguments(offsets), *arguments(means),
         gradient if local is None else local, gradient, tokens, means.tokens, x.padded,
         means.chunks.size, means.chunks.count, coefficients[1], gain, dim, z.shape[2],
+        PANELS=means.panels, R=means.rows, OFFSET_PANELS=offsets.panels, OFFSET_R=offsets.rows,
         ORDER=means.order, D=x.width, E=means.columns, BM=chosen.tokens,
         DIRECTION=means.direction, FACTOR=factor is not None, UNROLL=chosen.joined,
         STAGES=chosen.stages, PRECISION=precision(x.x.dtype), num_warps=chosen.warps,
@@ -170,13 +174,13 @@ def value_gradient(
 ) -> Tensor:  # fmt: skip
     """Return the gradient of the values."""
     (heads, tokens, dim), gradient = k.x.shape, torch.empty_like(value)
-    chosen = settings_for(k.x.dtype, k.width, means.columns)
+    chosen = settings_for(k.x, k.width, means.columns)
     launch(
         value_gradient_kernel, (cdiv(tokens, chosen.tokens), heads),
         k.x, k.copy, *arguments(means), gradient if local is None else local, gradient, tokens,
         means.tokens, k.padded, means.chunks.size, means.chunks.count, coefficients[0], gain, dim,
-        value.shape[2], ORDER=means.order, D=k.width, E=means.columns, BM=chosen.tokens,
-        DIRECTION=means.direction, UNROLL=chosen.joined, STAGES=chosen.stages,
-        PRECISION=precision(k.x.dtype), num_warps=chosen.warps,
+        value.shape[2], PANELS=means.panels, R=means.rows, ORDER=means.order, D=k.width,
+        E=means.columns, BM=chosen.tokens, DIRECTION=means.direction, UNROLL=chosen.joined,
+        STAGES=chosen.stages, PRECISION=precision(k.x.dtype), num_warps=chosen.warps,
     )  # fmt: skip
     return gradient

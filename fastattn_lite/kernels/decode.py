@@ -33,36 +33,34 @@ def features(x, stride, dim, root, table, row, there, R, ORDER: tl.constexpr):
 def update_kernel(
     state, updated, sums, query, key, value, table, weights, query_root, key_root, R, parts, group,
     stride_qh, stride_qg, stride_qd, stride_kh, stride_kd, stride_vh, stride_ve, dim,
-    ORDER: tl.constexpr, WIDTH: tl.constexpr, E: tl.constexpr, BLOCKS: tl.constexpr,
-    BR: tl.constexpr,
+    ORDER: tl.constexpr, WIDTH: tl.constexpr, E: tl.constexpr, BR: tl.constexpr,
 ):  # fmt: skip
-    """Add the token to BR rows and E columns of a state and write their part of [F, G].
+    """Add the token to BR rows of a state and write their part of [F, G]: program (head, part).
 
-    Program (head, part, block of columns); the column of the 1 goes with the first block. Places
-    within the tile are constants, so that they take no registers.
+    The column of the 1 stands beside the E columns of values. Places within the tile are
+    constants, so that they take no registers.
     """
-    block, program = tl.program_id(0) % BLOCKS, tl.program_id(0) // BLOCKS
-    h, part = (program // parts).to(tl.int64), program % parts
-    r, e, column = tl.arange(0, BR), tl.arange(0, E), block * E
-    row, there, wide = part * BR + r, part * BR + r < R, column + e < WIDTH
+    h, part = (tl.program_id(0) // parts).to(tl.int64), tl.program_id(0) % parts
+    r, e = tl.arange(0, BR), tl.arange(0, E)
+    row, there, wide = part * BR + r, part * BR + r < R, e < WIDTH
     begin = (h * R + part * BR) * (WIDTH + 1)
     at, inside = r[:, None] * (WIDTH + 1) + e[None, :], there[:, None] & wide[None, :]
-    last, first = r * (WIDTH + 1) + WIDTH, there & (block == 0)
-    values = tl.load(state + (begin + column) + at, mask=inside, other=0.0)
-    ones = tl.load(state + begin + last, mask=first, other=0.0)
+    last = r * (WIDTH + 1) + WIDTH
+    values = tl.load(state + begin + at, mask=inside, other=0.0)
+    ones = tl.load(state + begin + last, mask=there, other=0.0)
     weight = tl.load(weights + row, mask=there, other=0.0)
     k = features(key + h * stride_kh, stride_kd, dim, key_root, table, row, there, R, ORDER)
-    v = value + h * stride_vh + (column + e).to(tl.int64) * stride_ve
+    v = value + h * stride_vh + e.to(tl.int64) * stride_ve
     values += k[:, None] * tl.load(v, mask=wide, other=0.0).to(tl.float32)[None, :]
     ones += k
-    tl.store(updated + (begin + column) + at, values, mask=inside)
-    tl.store(updated + begin + last, ones, mask=first)
+    tl.store(updated + begin + at, values, mask=inside)
+    tl.store(updated + begin + last, ones, mask=there)
     query += h * stride_qh
     sums += (h * group * parts + part) * (WIDTH + 1)
     for _ in range(group):
         q = features(query, stride_qd, dim, query_root, table, row, there, R, ORDER) * weight
-        tl.store(sums + column + e, tl.sum(q[:, None] * values, 0), mask=wide)
-        tl.store(sums + WIDTH, tl.sum(q * ones, 0), mask=block == 0)
+        tl.store(sums + e, tl.sum(q[:, None] * values, 0), mask=wide)
+        tl.store(sums + WIDTH, tl.sum(q * ones, 0))
         query += stride_qg
         sums += parts * (WIDTH + 1)
 

@@ -56,12 +56,12 @@ def store_gradient(
     tl.store(gradient + at, acc.to(gradient.dtype.element_ty), mask=there)
 
 
-@triton.jit(do_not_specialize=["tokens", "held", "chunks", "R", "half"])
+@triton.jit(do_not_specialize=["tokens", "held", "chunks"])
 def value_gradient_kernel(
-    k, k_t, states, sums, first, second, R, half, local, gradient, tokens, held, padded,
-    chunk, chunks, a0, gain, dim, width, ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr,
-    BM: tl.constexpr, DIRECTION: tl.constexpr, UNROLL: tl.constexpr, STAGES: tl.constexpr,
-    PRECISION: tl.constexpr,
+    k, k_t, states, sums, first, second, local, gradient, tokens, held, padded, chunk, chunks, a0,
+    gain, dim, width, PANELS: tl.constexpr, R: tl.constexpr, ORDER: tl.constexpr,
+    D: tl.constexpr, E: tl.constexpr, BM: tl.constexpr, DIRECTION: tl.constexpr,
+    UNROLL: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Write dv_j = sum_i f(s_ij) c_i."""
     m = tl.program_id(0) * BM
@@ -69,18 +69,19 @@ def value_gradient_kernel(
     place, _, count = state_place(h, m, held, chunk, chunks, 1, DIRECTION)
     acc = linear_form(
         tl.zeros([BM, E], tl.float32), k + h * tokens * dim, k_t + h * (D + 1) * padded,
-        states + place * R * D * E, sums + place * E, first, second, m, tokens, padded, R, half,
-        a0, dim, 1, dim, ORDER, D, E, BM, False, UNROLL, STAGES, PRECISION,
+        states + place * R * D * E, sums + place * E, first, second, m, tokens, padded,
+        a0, dim, 1, dim, PANELS, ORDER, D, E, BM, False, UNROLL, STAGES, PRECISION,
     )  # fmt: skip
     acc *= count * gain
     store_gradient(acc, local, gradient, h, m, tokens, width, BM, E, DIRECTION)
 
 
-@triton.jit(do_not_specialize=["tokens", "held", "chunks", "R", "half", "offset_R", "offset_half"])
+@triton.jit(do_not_specialize=["tokens", "held", "chunks"])
 def score_gradient_kernel(
-    x, x_t, z, factor, offset_states, offset_sums, offset_first, offset_second, offset_R,
-    offset_half, states, sums, first, second, R, half, local, gradient, tokens, held, padded,
-    chunk, chunks, a1, gain, dim, width, ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr,
+    x, x_t, z, factor, offset_states, offset_sums, offset_first, offset_second, states, sums,
+    first, second, local, gradient, tokens, held, padded, chunk, chunks, a1, gain, dim, width,
+    PANELS: tl.constexpr, R: tl.constexpr, OFFSET_PANELS: tl.constexpr, OFFSET_R: tl.constexpr,
+    ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr,
     BM: tl.constexpr, DIRECTION: tl.constexpr, FACTOR: tl.constexpr, UNROLL: tl.constexpr,
     STAGES: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -91,8 +92,8 @@ def score_gradient_kernel(
     x_t += h * (D + 1) * padded
     acc = -linear_form(
         tl.zeros([BM, D], tl.float32), x + h * tokens * dim, x_t,
-        offset_states + place * offset_R * D * D, offset_sums + place * D, offset_first,
-        offset_second, m, tokens, padded, offset_R, offset_half, a1, dim, 1, dim, ORDER - 1, D, D,
+        offset_states + place * OFFSET_R * D * D, offset_sums + place * D, offset_first,
+        offset_second, m, tokens, padded, a1, dim, 1, dim, OFFSET_PANELS, ORDER - 1, D, D,
         BM, False, UNROLL, STAGES, PRECISION,
     )  # fmt: skip
     if FACTOR:
@@ -100,7 +101,7 @@ def score_gradient_kernel(
         acc *= tl.load(factor + h * tokens + m + t, mask=m + t < tokens, other=0.0)[:, None]
     acc = linear_form(
         acc, z + h * tokens * width, x_t, states + place * R * D * E, sums, first, second, m,
-        tokens, padded, R, half, 0.0, width, 1, width, ORDER, E, D, BM, True, UNROLL, STAGES,
+        tokens, padded, 0.0, width, 1, width, PANELS, ORDER, E, D, BM, True, UNROLL, STAGES,
         PRECISION,
     )  # fmt: skip
     acc *= count * gain

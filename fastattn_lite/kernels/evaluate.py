@@ -15,32 +15,34 @@ from fastattn_lite.kernels.pairs import add_pairs, store_outputs
 
 @triton.jit
 def add_rows(
-    acc, z, x_t, states, first, second, begin, end, m, padded, k0, e, stride_k, stride_e,
-    size, ORDER: tl.constexpr, K: tl.constexpr, BM: tl.constexpr, UNROLL: tl.constexpr,
-    STAGES: tl.constexpr, PRECISION: tl.constexpr,
+    acc, z, x_t, states, first, second, m, tokens, padded, e, stride_n, stride_k, z_width, at_k,
+    at_e, PANELS: tl.constexpr, PANEL: tl.constexpr, ORDER: tl.constexpr, K: tl.constexpr,
+    E: tl.constexpr, BM: tl.constexpr, UNROLL: tl.constexpr, STAGES: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Add x_i^r (z_i S_r) for the rows begin <= r < end; a state takes `size` numbers."""
-    for row in tl.range(begin, end, UNROLL, num_stages=STAGES):
-        if UNROLL == 1:
-            values = row_values(x_t, first, second, row, padded, m, ORDER)
-            place = row * size + (k0 + tl.arange(0, K)) * stride_k
-            state = tl.load(states + place[:, None] + e[None, :] * stride_e)
-            acc = tl.dot(z * values[:, None], state, acc, input_precision=PRECISION)
-        else:
-            r = row + tl.arange(0, UNROLL)
-            values = tl.trans(row_values(x_t, first, second, r[:, None], padded, m[None, :], ORDER))
-            scaled = tl.reshape(values[:, :, None] * z[:, None, :], (BM, UNROLL * K))
-            j = tl.arange(0, UNROLL * K)
-            place = (row + j // K) * size + (k0 + j % K) * stride_k
-            state = tl.load(states + place[:, None] + e[None, :] * stride_e)
-            acc = tl.dot(scaled, state, acc, input_precision=PRECISION)
+    """Add x_i^r (z_i S_r) for the rows r of a panel, in its columns; S rows make one product.
+
+    Narrow panels join more rows, so that every product is UNROLL * K long.
+    """
+    column: tl.constexpr = PANELS[PANEL][2]
+    W: tl.constexpr = PANELS[PANEL][3]
+    S: tl.constexpr = UNROLL * K // W
+    t, w, j = tl.arange(0, BM), column + tl.arange(0, W), tl.arange(0, S * W)
+    tile = load_tokens(z, m, t, tokens, stride_n, stride_k, w, z_width)
+    for row in tl.range(PANELS[PANEL][0], PANELS[PANEL][1], S, num_stages=STAGES):
+        r = row + tl.arange(0, S)
+        values = row_values(x_t, first, second, r[:, None], padded, (m + t)[None, :], ORDER)
+        scaled = tl.reshape(tl.trans(values)[:, :, None] * tile[:, None, :], (BM, S * W))
+        place = (row + j // W) * (K * E) + (column + j % W) * at_k
+        state = tl.load(states + place[:, None] + e[None, :] * at_e)
+        acc = tl.dot(scaled, state, acc, input_precision=PRECISION)
     return acc
 
 
 @triton.jit
 def linear_form(
-    acc, z, x_t, states, sums, first, second, m, tokens, padded, R, half, a0,
-    stride_n, stride_k, z_width, ORDER: tl.constexpr, K: tl.constexpr, E: tl.constexpr,
+    acc, z, x_t, states, sums, first, second, m, tokens, padded, a0, stride_n, stride_k, z_width,
+    PANELS: tl.constexpr, ORDER: tl.constexpr, K: tl.constexpr, E: tl.constexpr,
     BM: tl.constexpr, FLIPPED: tl.constexpr, UNROLL: tl.constexpr, STAGES: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -54,18 +56,11 @@ def linear_form(
         tile = load_tokens(z, m, t, tokens, stride_n, stride_k, k, z_width)
         linear = tl.load(states + k[:, None] * at_k + e[None, :] * at_e)
         acc = tl.dot(tile, linear, acc, input_precision=PRECISION)
-        if ORDER > 1:
-            acc = add_rows(
-                acc, tile, x_t, states, first, second, 1, half, m + t, padded, 0, e, at_k, at_e,
-                K * E, ORDER, K, BM, UNROLL, STAGES, PRECISION,
-            )  # fmt: skip
-            if K >= 32 and not FLIPPED:
-                upper = K // 2 + tl.arange(0, K // 2)
-                tile = load_tokens(z, m, t, tokens, stride_n, stride_k, upper, z_width)
-                acc = add_rows(
-                    acc, tile, x_t, states, first, second, half, R, m + t, padded, K // 2, e,
-                    at_k, at_e, K * E, ORDER, K // 2, BM, UNROLL, STAGES, PRECISION,
-                )  # fmt: skip
+    for panel in tl.static_range(len(PANELS)):
+        acc = add_rows(
+            acc, z, x_t, states, first, second, m, tokens, padded, e, stride_n, stride_k, z_width,
+            at_k, at_e, PANELS, panel, ORDER, K, E, BM, UNROLL, STAGES, PRECISION,
+        )  # fmt: skip
     return acc
 
 
@@ -83,16 +78,15 @@ def state_place(h, m, tokens, chunk, chunks, group, DIRECTION: tl.constexpr):
     return place, g, held * 1.0
 
 
-@triton.jit(
-    do_not_specialize=["tokens", "held", "chunks", "R", "half", "key_R", "key_half", "group"]
-)
+@triton.jit(do_not_specialize=["tokens", "held", "chunks", "group"])
 def attention_kernel(
-    q, q_t, key_states, key_sums, key_first, key_second, key_R, key_half,
-    states, sums, first, second, R, half, k, v, output, normaliser,
-    tokens, held, padded, chunk, chunks, a0, a1, a2, a3, group, stride_qh, stride_qn, stride_qd,
-    stride_kh, stride_kn, stride_kd, dim, stride_vh, stride_vn, stride_ve, width,
-    ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, BM: tl.constexpr, BS: tl.constexpr,
-    DIRECTION: tl.constexpr, UNROLL: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
+    q, q_t, key_states, key_sums, key_first, key_second, states, sums, first, second,
+    k, v, output, normaliser, tokens, held, padded, chunk, chunks, a0, a1, a2, a3, group,
+    stride_qh, stride_qn, stride_qd, stride_kh, stride_kn, stride_kd, dim,
+    stride_vh, stride_vn, stride_ve, width, PANELS: tl.constexpr, R: tl.constexpr,
+    KEY_PANELS: tl.constexpr, KEY_R: tl.constexpr, ORDER: tl.constexpr, D: tl.constexpr,
+    E: tl.constexpr, BM: tl.constexpr, BS: tl.constexpr, DIRECTION: tl.constexpr,
+    UNROLL: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Write o_i = F_i / G_i and G_i = a_0 n + q_i . sum_j h(s_ij) k_j, h(s) = (f(s) - a_0)/s."""
     m = tl.program_id(0) * BM
@@ -102,15 +96,15 @@ def attention_kernel(
     q += h * stride_qh
     q_t += h * (D + 1) * padded
     found = linear_form(
-        tl.zeros([BM, D], tl.float32), q, q_t, key_states + place * key_R * D * D,
-        key_sums + place * D, key_first, key_second, m, tokens, padded, key_R, key_half, a1,
-        stride_qn, stride_qd, dim, ORDER - 1, D, D, BM, False, UNROLL, STAGES, PRECISION,
+        tl.zeros([BM, D], tl.float32), q, q_t, key_states + place * KEY_R * D * D,
+        key_sums + place * D, key_first, key_second, m, tokens, padded, a1, stride_qn, stride_qd,
+        dim, KEY_PANELS, ORDER - 1, D, D, BM, False, UNROLL, STAGES, PRECISION,
     )  # fmt: skip
     query = load_tokens(q, m, t, tokens, stride_qn, stride_qd, d, dim)
     total = (a0 + tl.sum(found * query.to(tl.float32), 1)) * count
     acc = linear_form(
         tl.zeros([BM, E], tl.float32), q, q_t, states + place * R * D * E, sums + place * E,
-        first, second, m, tokens, padded, R, half, a0, stride_qn, stride_qd, dim,
+        first, second, m, tokens, padded, a0, stride_qn, stride_qd, dim, PANELS,
         ORDER, D, E, BM, False, UNROLL, STAGES, PRECISION,
     ) * count  # fmt: skip
     if DIRECTION == 1:

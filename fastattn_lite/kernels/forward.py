@@ -64,7 +64,7 @@ def by_pairs(
     """Return o_i and G_i from the scores themselves."""
     width = padded_width(query.shape[2]), padded_width(value.shape[2])
     output, normaliser = results(query, value)
-    chosen = settings_for(query.dtype, *width)
+    chosen = settings_for(query, *width)
     launch(
         pairs_kernel, (cdiv(query.shape[1], chosen.pair_tokens), query.shape[0]),
         query, key, value, output, normaliser, query.shape[1], key.shape[1], *four(coefficients),
@@ -72,6 +72,7 @@ def by_pairs(
         *value.stride(), value.shape[2], ORDER=len(coefficients) - 1, D=width[0], E=width[1],
         BM=chosen.pair_tokens, BS=chosen.pair_keys, CAUSAL=is_causal,
         PRECISION=precision(query.dtype), num_warps=chosen.pair_warps,
+        num_stages=chosen.pair_stages,
     )  # fmt: skip
     return output, normaliser
 
@@ -90,15 +91,17 @@ def evaluate(
     """Return o_i and G_i from the weighted means of keys and of values."""
     (heads, tokens, dim), width = q.x.shape, value.shape[2]
     output, normaliser = results(q.x, value)
-    chosen = settings_for(q.x.dtype, q.width, values.columns)
+    chosen = settings_for(q.x, q.width, values.columns)
     launch(
         attention_kernel, (cdiv(tokens, chosen.tokens), heads),
         q.x, q.copy, *arguments(keys), *arguments(values), key, value, output, normaliser,
         tokens, values.tokens, q.padded, values.chunks.size, values.chunks.count,
         *four(coefficients), heads // values.means.shape[0], *q.x.stride(), *key.stride(), dim,
-        *value.stride(), width, ORDER=values.order, D=q.width, E=padded_width(width),
+        *value.stride(), width, PANELS=values.panels, R=values.rows, KEY_PANELS=keys.panels,
+        KEY_R=keys.rows, ORDER=values.order, D=q.width, E=padded_width(width),
         BM=chosen.tokens, BS=chosen.pair_keys, DIRECTION=values.direction, UNROLL=chosen.joined,
         STAGES=chosen.stages, PRECISION=precision(q.x.dtype), num_warps=chosen.warps,
+        num_stages=chosen.pair_stages,
     )  # fmt: skip
     return output, normaliser
 

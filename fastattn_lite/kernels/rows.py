@@ -21,6 +21,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int32]
+Panels = tuple[tuple[int, int, int, int], ...]
+"""Rows that share columns: the first row, the one after the last, the first column, how many."""
 LARGEST_ORDER = 3
 """Rows are products of at most two variables."""
 
@@ -30,14 +32,15 @@ class Rows:
     """The rows of order p in `width` variables, sorted by their largest variable.
 
     `first` and `second` hold the variables of each row, counted from 1; 0 is the constant 1.
-    Rows from `half` on need only the upper half of the columns, those from `width`//2 on.
+    The rows after the constant are computed in `panels`, and in no column before the quarter that
+    holds their largest variable.
     """
 
     order: int
     width: int
     first: Integers
     second: Integers
-    half: int
+    panels: Panels
 
     @property
     def count(self) -> int:
@@ -46,7 +49,9 @@ class Rows:
 
     def first_column(self, row: int) -> int:
         """Return the first column that is computed in a row."""
-        return self.width // 2 if row >= self.half else 0
+        if row == 0:
+            return 0
+        return min(column for first, last, column, _ in self.panels if first <= row < last)
 
     def monomial(self, row: int, column: int) -> tuple[int, ...]:
         """Return the variables of one entry, sorted, counted from 1."""
@@ -61,9 +66,26 @@ def rows_of(order: int, width: int) -> Rows:
         for last in range(1, width + 1):
             pairs += [(last, i) for i in range(last + 1 if order > 2 else 1)]
     table = np.array(pairs, dtype=np.int32).reshape(-1, 2)
-    wide = width >= 32
-    half = int(np.sum(table[:, 0] <= width // 2)) if wide else len(pairs)
-    return Rows(order, width, table[:, 0].copy(), table[:, 1].copy(), half)
+    panels = panels_of(table[:, 0], width) if order > 1 else ()
+    return Rows(order, width, table[:, 0].copy(), table[:, 1].copy(), panels)
+
+
+def panels_of(largest: Integers, width: int) -> Panels:
+    """Return the panels by the largest variables of sorted rows: quarters, halves or no cut.
+
+    A quarter that is narrower than a tile of the matrix units, 16, is not cut off.
+    """
+    quarter, half, three, end = (int(np.sum(largest <= width * b // 4)) for b in (1, 2, 3, 4))
+    if width < 32:
+        return ((1, end, 0, width),)
+    if width < 64:
+        return (1, half, 0, width), (half, end, width // 2, width // 2)
+    return (
+        (1, quarter, 0, width),
+        (quarter, three, width // 2, width // 2),
+        (quarter, half, width // 4, width // 4),
+        (three, end, 3 * width // 4, width // 4),
+    )
 
 
 def scaled(coefficients: Sequence[float], scale: float) -> tuple[float, ...]:

@@ -60,31 +60,28 @@ class States:
     chunks: Chunks
 
     @property
+    def table(self) -> rows.Rows:
+        """The rows."""
+        return rows.rows_of(self.order, self.width)
+
+    @property
     def columns(self) -> int:
         """The padded width of what is summed."""
         return self.sums.shape[3]
 
 
 @dataclass(frozen=True)
-class Programs:
-    """How many programs share the lines of a chunk: one the linear part, `wide` whole rows."""
-
-    wide: int
-    count: int
-
-
-@dataclass(frozen=True)
 class Weighted:
     """Weighted means of states, ready for the evaluation, and the constant's part in float32.
 
-    `means` (heads, chunks or 1, rows * D * E); rows from `half` on need the upper columns only.
+    `means` (heads, chunks or 1, rows * D * E), of which `panels` are to be evaluated.
     """
 
     means: Tensor
     sums: Tensor
     order: int
     width: int
-    half: int
+    panels: rows.Panels
     direction: int
     tokens: int
     chunks: Chunks
@@ -173,15 +170,16 @@ def accumulate(
     Both in one launch: those of z alone would leave most of the device idle.
     """
     of_y, of_z = empty_states(x, y, order, chunks), empty_states(x, z, order - 1, chunks)
-    chosen = settings_for(y.dtype, x.width, of_y.columns)
+    chosen = settings_for(y, x.width, of_y.columns)
     lines = max(chosen.lines, x.width)
-    first, second = programs(of_z, lines), programs(of_y, lines)
+    count, panels = programs(of_y, lines)
+    z_count, z_panels = programs(of_z, lines)
     launch(
-        accumulate_kernel, (first.count + second.count, chunks.count, x.x.shape[0]),
-        x.copy, x.tokens, x.padded, chunks.size, first.count, *targets(of_z, z, first),
-        *targets(of_y, y, second), ORDER=order, D=x.width, E=of_y.columns, F=of_z.columns,
-        M=lines, BT=chosen.moment_tokens, STAGES=chosen.moment_stages,
-        PRECISION=precision(y.dtype), num_warps=chosen.moment_warps,
+        accumulate_kernel, (z_count + count, chunks.count, x.x.shape[0]),
+        x.copy, x.tokens, x.padded, chunks.size, z_count, *targets(of_z, z), *targets(of_y, y),
+        ORDER=order, PANELS=panels, R=of_y.table.count, Z_PANELS=z_panels, Z_R=of_z.table.count,
+        D=x.width, E=of_y.columns, F=of_z.columns, M=lines, BT=chosen.moment_tokens,
+        STAGES=chosen.moment_stages, PRECISION=precision(y.dtype), num_warps=chosen.moment_warps,
     )  # fmt: skip
     return of_y, of_z
 
@@ -194,20 +192,19 @@ def empty_states(x: Transposed, y: Tensor, order: int, chunks: Chunks) -> States
     return States(sums, order, x.width, x.tokens, chunks)
 
 
-def programs(states: States, lines: int) -> Programs:
-    """Return how the lines of a state are shared out, so many to a program."""
-    table = rows.rows_of(states.order, states.width)
-    whole, halves = (lines // w for w in (states.width, states.width // 2))
-    wide = cdiv(max(table.half - 1, 0), whole)
-    return Programs(wide, 1 + wide + cdiv(table.count - table.half, halves))
+def programs(states: States, lines: int) -> tuple[int, tuple[tuple[int, ...], ...]]:
+    """Return how many programs share the lines of a state, and each panel with its first one."""
+    count, panels = 1, list[tuple[int, ...]]()
+    for first, last, column, columns in states.table.panels:
+        panels.append((first, last, column, columns, count))
+        count += cdiv(last - first, lines // columns)
+    return count, tuple(panels)
 
 
-def targets(states: States, y: Tensor, shared: Programs) -> tuple[Tensor | int, ...]:
+def targets(states: States, y: Tensor) -> tuple[Tensor | int, ...]:
     """Return what is summed with x, and where to, as the kernel takes it."""
-    table = rows.rows_of(states.order, states.width)
     tables = variables(states.order, states.width, y.device)
-    numbers = (table.count, table.half, shared.wide, *y.stride(), y.shape[2])
-    return y, states.sums, *tables, *numbers
+    return y, states.sums, *tables, *y.stride(), y.shape[2]
 
 
 def combine(
@@ -226,10 +223,11 @@ def combine(
         states.sums, means, sums, source, weights, states.tokens, states.chunks.size, chunks,
         lines - 1, E=width, BF=block, DIRECTION=direction, num_warps=4,
     )  # fmt: skip
-    table = rows.rows_of(states.order, states.width)
-    half = table.count if derivative else table.half
+    panels, count = states.table.panels, states.table.count
+    if derivative:
+        panels = ((1, count, 0, width),) if count > 1 else ()
     return Weighted(
-        means, sums, states.order, states.width, half, direction, states.tokens, states.chunks
+        means, sums, states.order, states.width, panels, direction, states.tokens, states.chunks
     )
 
 
@@ -265,7 +263,6 @@ def precision(dtype: torch.dtype) -> str:
     return "tf32" if allowed else "ieee"
 
 
-def arguments(means: Weighted) -> tuple[Tensor | int, ...]:
-    """Return weighted means as kernels take them: two tensors, the variables, two counts."""
-    first, second = variables(means.order, means.width, means.means.device)
-    return means.means, means.sums, first, second, means.rows, means.half
+def arguments(means: Weighted) -> tuple[Tensor, ...]:
+    """Return weighted means as kernels take them, with the variables of their rows."""
+    return means.means, means.sums, *variables(means.order, means.width, means.means.device)

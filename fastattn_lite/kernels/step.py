@@ -23,9 +23,9 @@ from fastattn_lite.kernels.states import cdiv, launch, padded_width
 from fastattn_lite.moments import Moments
 
 Tensor = torch.Tensor
-ROWS, COLUMNS, WARPS = 64, 64, 2
-"""The tile of a state that a program holds, with as many rows as threads: then each thread makes
-the features of one row, and the compiler lets all share them."""
+WARP = 32
+"""Threads. A tile of the state has as many rows as threads: then each thread makes the features of
+one row, and the compiler lets all share them."""
 PARTS_TILE = 4096
 """Numbers of the partial sums that are added at once."""
 
@@ -74,16 +74,16 @@ def step(
     """
     (heads, group, dim), width, old = query.shape, value.shape[1], state.sums.contiguous()
     rows, padded, new = old.shape[-2], padded_width(width), torch.empty_like(old)
-    columns, parts = min(COLUMNS, padded), cdiv(rows, ROWS)
-    blocks = max(1, cdiv(width, columns))
+    tile = WARP if padded > 32 else 2 * WARP
+    parts = cdiv(rows, tile)
     sums = torch.empty((heads * group, parts, width + 1), dtype=old.dtype, device=old.device)
     output = torch.empty((heads, group, width), dtype=value.dtype, device=value.device)
     tables = variables(dim, state.order, old.device), weights(expansion, dim, old.device)
     launch(
-        update_kernel, (heads * parts * blocks,),
+        update_kernel, (heads * parts,),
         old, new, sums, query, key, value, *tables, *split_scale(state.key_map[1]), rows, parts,
         group, *query.stride(), *key.stride(), *value.stride(), dim, ORDER=state.order,
-        WIDTH=width, E=columns, BLOCKS=blocks, BR=ROWS, num_warps=WARPS,
+        WIDTH=width, E=padded, BR=tile, num_warps=tile // WARP,
     )  # fmt: skip
     launch(
         quotient_kernel, (heads * group,),

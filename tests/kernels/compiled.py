@@ -1,0 +1,71 @@
+"""Compile, for a GPU that need not be there, every kernel that a call would launch.
+
+    python tests/kernels/compiled.py <capability> <dtype> <dim> <order> <causal> <form>
+
+It prints a line for each: its name and the bytes of shared memory that a program takes.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from fastattn_lite.kernels import backward, forward, operator, settings, states
+
+NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32", torch.int32: "i32"}
+SHARED = {80: 163 * 1024, 89: 99 * 1024, 90: 227 * 1024}
+"""Bytes of shared memory that a program may take, by capability (CUDA programming guide)."""
+
+
+def compiler(capability: int):
+    """Return what takes the place of a launch."""
+    target, done = GPUTarget("cuda", capability, 32), set[str]()
+
+    def compile_instead(kernel: Any, _grid: Any, *arguments: Any, **constants: Any) -> None:
+        options = {k: constants.pop(k) for k in ("num_warps", "num_stages") if k in constants}
+        signature, aligned = dict.fromkeys(kernel.arg_names, "constexpr"), {}
+        for place, (name, value) in enumerate(zip(kernel.arg_names, arguments, strict=False)):
+            signature[name] = kind(value)
+            if is_aligned(value) and name not in kernel.do_not_specialize:
+                aligned[(place,)] = [["tt.divisibility", 16]]
+        source = ASTSource(kernel, signature, constants, aligned)
+        if (key := f"{kernel.__name__}{signature}{constants}") not in done:
+            done.add(key)
+            made = triton.compile(source, target=target, options=options)
+            print(kernel.__name__, made.metadata.shared, flush=True)
+
+    return compile_instead
+
+
+def kind(value: Any) -> str:
+    """Return the type of an argument as Triton spells it."""
+    if isinstance(value, torch.Tensor):
+        return "*" + NAMES[value.dtype]
+    return "fp32" if isinstance(value, float) else "i32"
+
+
+def is_aligned(value: Any) -> bool:
+    """Say whether a launch would promise that the argument is divisible by 16."""
+    return isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0)
+
+
+def main(capability: str, dtype: str, dim: str, order: str, causal: str, form: str) -> None:
+    """Call the operator forward and backward on tensors without values."""
+    for module in (states, forward, backward):
+        module.launch = compiler(int(capability))
+    for name in ("FULL_PAIRS", "CAUSAL_PAIRS"):
+        setattr(settings, name, (4_096 if form == "pairs" else -1, 0))
+    settings.shared_memory = lambda _device: SHARED[int(capability)]
+    tokens = torch.empty((2, 4_096, int(dim)), dtype=getattr(torch, dtype))
+    options = ((1.0, 0.5, 0.25, 0.1)[: int(order) + 1], 1.0, causal == "causal")
+    output, normaliser = operator.forward(tokens, tokens, tokens, *options)
+    operator.backward(output, output, normaliser, tokens, tokens, tokens, *options)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
