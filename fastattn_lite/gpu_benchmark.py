@@ -43,7 +43,9 @@ DECODE_HEADS, CACHED_TOKENS, STATE_NUMBERS = 4_096, 2**22, 2**30
 """A step of one token is short: as many heads as these bounds let through keep a GPU busy."""
 DECODE_TOKENS = 1_024
 CAPABILITY = (8, 0)
-PRODUCT, COPY = "bf16 product", "device copy"
+PRODUCT, COPY, IN_GRAPH = "bf16 product", "device copy", ", in a graph"
+GRAPH_TOKENS = 16_384
+"""Up to so many tokens the time that the host takes to start a call can show."""
 
 CROSSOVER_GOALS = {(32, False): 1_200, (64, False): 2_700, (32, True): 2_000, (64, True): 7_000}
 PEAK_GOALS = {(32, False): 0.33, (64, False): 0.50, (32, True): 0.22, (64, True): 0.37}
@@ -100,6 +102,12 @@ class Case:
     tokens: int
     heads: int
 
+    @property
+    def in_graph(self) -> bool:
+        """Whether the call is timed from a CUDA graph, too."""
+        races = self.name in ("fused", *SOFTMAX) and not self.problem.is_trained
+        return races and self.tokens <= GRAPH_TOKENS
+
     def sample(self, what: str, values: Iterable[float], unit: str = "s") -> dict[str, Any]:
         """Return a measured series as a stored result holds it."""
         return {
@@ -122,8 +130,8 @@ class Case:
 class Plan:
     """What a run measures: batch x heads, sizes, repeats, seconds."""
 
-    heads: int = 16
-    tokens: tuple[int, ...] = tuple(256 * 4**i for i in range(7))
+    heads: int = 64
+    tokens: tuple[int, ...] = (*(256 * 2**i for i in range(7)), *(2**i for i in (16, 18, 20)))
     repeats: int = 9
     budget: float = 450.0
     is_quick: bool = False
@@ -340,13 +348,13 @@ class Times:
         values = next(found, None)
         return None if values is None else statistics.median(values)
 
-    def of(self, name: str, problem: Problem) -> dict[int, float]:
-        """Return seconds a head by the number of tokens."""
+    def of(self, name: str, problem: Problem, how: str = "") -> dict[int, float]:
+        """Return seconds a head by the number of tokens, of calls or in a graph."""
         return {
             sample["tokens"]: statistics.median(sample["values"]) / sample["heads"]
             for sample in self.samples
             if sample["unit"] == "s"
-            and sample["what"] == f"{name}, {problem.direction}"
+            and sample["what"] == f"{name}, {problem.direction}{how}"
             and _is_of(sample, problem)
         }
 
@@ -398,6 +406,7 @@ def decode_findings(times: Times, problem: Problem, copy: float | None) -> dict[
     found = error_findings(times.samples, problem) | memory_findings(times.samples, problem)
     if problem.order == 2 and fused:
         found |= race_findings(times, problem)
+    fused = times.of("fused", problem, IN_GRAPH) or fused
     if DECODE_TOKENS in fused and copy is not None:
         traffic = 2 * 4 * moment_numbers(problem.dim, problem.order)
         found[_key("traffic", problem)] = Finding(
@@ -439,21 +448,12 @@ def peak_findings(samples: Samples) -> dict[str, Finding]:
 
 
 def race_findings(times: Times, problem: Problem) -> dict[str, Finding]:
-    """Return crossover with the faster softmax backend, and each speed-up at 65,536 tokens."""
+    """Return crossovers with the faster softmax backend, and each speed-up at 65,536 tokens."""
     fused, found, key = times.of("fused", problem), dict[str, Finding](), _key("", problem)
-    others = {name: times.of(name, problem) for name in ("flash", "cudnn", "flex", "array")}
-    best: dict[int, float] = {}
-    for name in SOFTMAX:
-        for tokens, seconds in others[name].items():
-            best[tokens] = min(seconds, best.get(tokens, math.inf))
-    ratios = {tokens: best[tokens] / fused[tokens] for tokens in sorted(best.keys() & fused.keys())}
-    if ratios:
-        crossing = crossover(ratios)
-        goal = _crossover_goal(problem)
-        text = f"{problem}: crossover with the faster of FlashAttention and cuDNN (goal: H200)"
-        value = None if crossing is None else round(crossing)
-        found["crossover" + key] = Finding(text, value, "tokens", goal)
-    for name, seconds in others.items():
+    for word, how in (("crossover", ""), ("crossover_graph", IN_GRAPH)):
+        found |= crossover_finding(times, problem, word, how)
+    for name in ("flash", "cudnn", "flex", "array"):
+        seconds = times.of(name, problem)
         if GOAL_TOKENS in seconds and GOAL_TOKENS in fused:
             found[f"speedup_{name}{key}"] = Finding(
                 f"{problem}: speed-up over {name} at n = {GOAL_TOKENS:,} (goal: H200)",
@@ -463,6 +463,21 @@ def race_findings(times: Times, problem: Problem) -> dict[str, Finding]:
                 "at least",
             )
     return found
+
+
+def crossover_finding(times: Times, problem: Problem, word: str, how: str) -> dict[str, Finding]:
+    """Return from how many tokens the kernels are faster than softmax; None if they never are."""
+    fused, best = times.of("fused", problem, how), dict[int, float]()
+    for name in SOFTMAX:
+        for tokens, seconds in times.of(name, problem, how).items():
+            best[tokens] = min(seconds, best.get(tokens, math.inf))
+    ratios = {tokens: best[tokens] / fused[tokens] for tokens in sorted(best.keys() & fused.keys())}
+    if not ratios:
+        return {}
+    crossing = crossover(ratios)
+    text = f"{problem}: crossover with the faster of FlashAttention and cuDNN{how} (goal: H200)"
+    value = None if crossing is None else round(crossing)
+    return {word + _key("", problem): Finding(text, value, "tokens", _crossover_goal(problem))}
 
 
 def share_finding(seconds: float, problem: Problem, product: float) -> dict[str, Finding]:

@@ -1,7 +1,8 @@
 """What `bench --gpu` runs on the device: each implementation, its inputs, errors, times, memory.
 
 Error: relative Frobenius distance from the direct sum in float64, at n = 4,096. Time: CUDA events
-around calls on inputs in turn, launches and autograd included. Memory: the allocator's peak above
+around calls on inputs in turn, launches and autograd included; for short sequences also from a CUDA
+graph, where the host has nothing to do. Memory: the allocator's peak above
 inputs and results.
 """
 
@@ -25,6 +26,7 @@ from fastattn_lite.gpu_benchmark import (
     CHECK_HEADS,
     CHECK_TOKENS,
     COPY,
+    IN_GRAPH,
     PRODUCT,
     Case,
     Problem,
@@ -41,6 +43,8 @@ ROTATED_BYTES = 200_000_000
 """Inputs take turns among sets of at least so many bytes together, several times an L2 cache."""
 BATCH_SECONDS = 0.002
 SERIES_SECONDS = 0.4
+GRAPH_CALLS = 8
+"""Most calls in one CUDA graph, each on inputs of its own."""
 ROWS_AT_ONCE = 1_024
 ERROR_FLOOR = 1e-3
 PRODUCT_SIZE = 8_192
@@ -322,6 +326,7 @@ def measure(case: Case, repeats: int) -> Samples:
             call(*sets[0])  # compiles; what stays allocated is no part of the peak
             extra = peak_memory(call, sets[0])
             seconds = times(call, sets, repeats)
+            replayed = graph_times(call, sets, repeats) if case.in_graph else []
     except torch.cuda.OutOfMemoryError:
         inputs.cache_clear()
         raise
@@ -329,7 +334,8 @@ def measure(case: Case, repeats: int) -> Samples:
         if torch.cuda.memory_reserved() > torch.cuda.get_device_properties(0).total_memory / 2:
             torch.cuda.empty_cache()
     what = f"{case.name}, {case.problem.direction}"
-    return [case.sample(what, seconds), case.sample(f"{what}, peak memory", [extra], "byte")]
+    found = [case.sample(what, seconds), case.sample(f"{what}, peak memory", [extra], "byte")]
+    return [*found, case.sample(what + IN_GRAPH, replayed)] if replayed else found
 
 
 def peak_memory(call: Call, given: list[Tensor]) -> int:
@@ -340,6 +346,19 @@ def peak_memory(call: Call, given: list[Tensor]) -> int:
     results = listed(call(*given))
     peak = torch.cuda.max_memory_allocated() - before
     return max(0, peak - sum(x.numel() * x.element_size() for x in results))
+
+
+def graph_times(call: Call, sets: list[list[Tensor]], repeats: int) -> list[float]:
+    """Return seconds a call replayed from a CUDA graph, without what the host does to start it."""
+    sets, graph, side = sets[:GRAPH_CALLS], torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        call(*sets[0])
+    torch.cuda.current_stream().wait_stream(side)
+    with torch.cuda.graph(graph):
+        for given in sets:
+            call(*given)
+    return [seconds / len(sets) for seconds in times(graph.replay, [[]], repeats)]
 
 
 def times(call: Call, sets: list[list[Tensor]], repeats: int) -> list[float]:

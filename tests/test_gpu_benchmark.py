@@ -14,7 +14,7 @@ from fastattn_lite import gpu_benchmark, gpu_calls, machine
 from fastattn_lite.__main__ import findings_table, gpu_plan_of, main, parser, times_table
 from fastattn_lite.benchmark import Measurements
 from fastattn_lite.complexity import fast_flops, moment_numbers
-from fastattn_lite.gpu_benchmark import QUICK, Budget, Case, Plan, Problem, Survey
+from fastattn_lite.gpu_benchmark import IN_GRAPH, QUICK, Budget, Case, Plan, Problem, Survey
 from fastattn_lite.results import validate_result
 
 FULL = Problem(64, 2, False, False, ("fused", "flash"))
@@ -43,11 +43,13 @@ def survey(seconds: float = 1e9, times: float = 1e-3, clock=None, check=None, he
     )
 
 
-def made_up(problem: Problem, name: str, seconds, plan: Plan = QUICK) -> list[dict]:
+def made_up(problem: Problem, name: str, seconds, plan: Plan = QUICK, how="") -> list[dict]:
     """Return samples of one implementation: `seconds(n)` a head."""
     sizes = [(n, plan.heads_for(n, problem)) for n in plan.tokens]
     return [
-        Case(problem, name, n, heads).sample(f"{name}, {problem.direction}", [heads * seconds(n)])
+        Case(problem, name, n, heads).sample(
+            f"{name}, {problem.direction}{how}", [heads * seconds(n)]
+        )
         for n, heads in sizes
     ]
 
@@ -80,9 +82,9 @@ def test_the_plan_holds_every_dimension_order_form_and_direction():
 def test_long_sequences_get_fewer_heads():
     plan = Plan()
     assert (plan.tokens[0], plan.tokens[-1]) == (256, 1_048_576)
-    assert [plan.heads_for(n, FULL) for n in plan.tokens] == [16, 16, 16, 16, 16, 4, 1]
+    assert [plan.heads_for(n, FULL) for n in plan.tokens] == [*8 * [64], 16, 4]
     flex = [case.tokens for case in plan.cases() if case.name == "flex"]
-    assert set(flex) == {4_096, 16_384, 65_536}
+    assert set(flex) == {4_096, 8_192, 16_384, 65_536}
 
 
 def test_the_plan_holds_one_token_after_others():
@@ -93,9 +95,19 @@ def test_the_plan_holds_one_token_after_others():
     assert str(DECODE) == "decode, order 2, d = 64"
     cases = [c for c in Plan().cases() if c.problem == decodes[0] and c.name == "fused"]
     assert [(c.tokens, c.heads) for c in cases] == [
-        (256, 4096), (1_024, 4096), (4_096, 1024), (16_384, 256), (65_536, 64)
+        (256, 4096), (512, 4096), (1_024, 4096), (2_048, 2048), (4_096, 1024), (8_192, 512),
+        (16_384, 256), (65_536, 64)
     ]  # fmt: skip
     assert Plan().heads_for(256, decodes[2]) == 512, "its states would fill the memory"
+
+
+def test_short_races_are_timed_from_graphs_too():
+    training = Problem(64, 2, False, True, ())
+    assert Case(FULL, "fused", 16_384, 64).in_graph
+    assert Case(DECODE, "cudnn", 256, 64).in_graph
+    assert not Case(FULL, "fused", 65_536, 64).in_graph
+    assert not Case(FULL, "array", 256, 64).in_graph
+    assert not Case(training, "fused", 256, 64).in_graph
 
 
 def test_one_token_on_a_cache_takes_time_in_proportion():
@@ -117,7 +129,7 @@ def test_the_budget_stops_new_cases_and_names_what_is_left_out(monkeypatch):
     assert len(reported) == len(plan.cases()) + 1, "the steps that the bar counts"
     assert heard[0] == (
         "left out, for the time was used up: cudnn: forward, full, order 2, d = 64, n = "
-        "256, 1,024, 4,096, 16,384, 65,536, 262,144, 1,048,576"
+        "256, 512, 1,024, 2,048, 4,096, 8,192, 16,384, 65,536, 262,144, 1,048,576"
     )
 
 
@@ -258,6 +270,8 @@ def samples() -> list[dict]:
         *made_up(FULL, "fused", lambda n: n * 1e-9, plan),
         *made_up(FULL, "flash", lambda n: n**2 * 1e-12),
         *made_up(FULL, "cudnn", lambda n: n**2 * 5e-13),
+        *made_up(FULL, "fused", lambda n: n * 7.5e-10, how=IN_GRAPH),
+        *made_up(FULL, "cudnn", lambda n: n**2 * 5e-13, how=IN_GRAPH),
         *made_up(linear, "fused", lambda n: n * 2e-9, plan),
         *made_up(linear, "fla", lambda n: n * 1e-9, plan),
         *made_up(DECODE, "fused", lambda _: 1e-6, plan),
@@ -275,6 +289,7 @@ def test_findings_follow_from_the_samples():
     assert value["product"] == pytest.approx(5e14)
     assert value["copy"] == pytest.approx(2e12)
     assert value["crossover" + end] == pytest.approx(2_000, abs=1)
+    assert value["crossover_graph" + end] == pytest.approx(1_500, abs=1)
     assert value["speedup_flash" + end] == pytest.approx(65.536)
     assert value["speedup_cudnn" + end] == pytest.approx(32.768)
     assert value["share" + end] == pytest.approx(fast_flops(65_536, 64, 2) / 65_536e-9 / 5e14)
