@@ -25,17 +25,6 @@ def transpose_kernel(
 
 
 @triton.jit
-def row_values(x_t, first, second, row, padded, t, ORDER: tl.constexpr):
-    """Return the monomials of rows for tokens; `row` and `t` broadcast against each other."""
-    if ORDER == 2:
-        values = tl.load(x_t + row * padded + t)
-    else:
-        values = tl.load(x_t + tl.load(first + row) * padded + t)
-        values *= tl.load(x_t + tl.load(second + row) * padded + t)
-    return values
-
-
-@triton.jit
 def load_tokens(y, start, t, tokens, stride_n, stride_e, e, width):
     """Return the rows start + t of y, 0 beyond the tokens and beyond the width."""
     there = (start + t < tokens)[:, None] & (e < width)[None, :]
@@ -44,28 +33,57 @@ def load_tokens(y, start, t, tokens, stride_n, stride_e, e, width):
 
 
 @triton.jit
-def accumulate_linear(
-    x_t, y, states, begin, end, tokens, padded, stride_n, stride_e, width,
-    R: tl.constexpr, D: tl.constexpr, E: tl.constexpr, BT: tl.constexpr, PRECISION: tl.constexpr,
+def store_sums(
+    states, sums, line, there, weights, held, E: tl.constexpr, RUNNING: tl.constexpr
 ):  # fmt: skip
-    """Write the row of the constant 1, sum_j x_j y_j^T, and below all rows sum_j y_j.
+    """Write lines of a state: raw sums, or if RUNNING weighted means of the tokens held so far."""
+    if RUNNING:
+        weight = tl.load(weights + line, mask=there, other=0.0)
+        sums *= (weight / tl.maximum(held, 1))[:, None]
+    place = line[:, None] * E + tl.arange(0, E)[None, :]
+    tl.store(states + place, sums.to(states.dtype.element_ty), mask=there[:, None])
 
-    The plain sums are a product with ones, too: read from registers beside a product of the same
-    tile, Triton 3.6 and 3.7 keep too few copies of it and load the next one over it.
-    """
-    t, c, e = tl.arange(0, BT), tl.arange(0, D), tl.arange(0, E)
-    ones = tl.full([64, BT], 1.0, y.dtype.element_ty)
-    sums = tl.zeros([64, E], tl.float32)
-    linear = tl.zeros([D, E], tl.float32)
-    for start in range(begin, end, BT):
-        values = load_tokens(y, start, t, tokens, stride_n, stride_e, e, width)
-        sums = tl.dot(ones, values, sums, input_precision=PRECISION)
-        if R > 0:
-            tile = tl.load(x_t + (1 + c)[:, None] * padded + (start + t)[None, :])
-            linear = tl.dot(tile, values, linear, input_precision=PRECISION)
-    tl.store(states + R * D * E + e, tl.max(sums, 0))  # all 64 rows are the same
-    if R > 0:
-        tl.store(states + c[:, None] * E + e[None, :], linear)
+
+@triton.jit
+def accumulate_plain(
+    y, plain, c, last_chunk, chunk, tokens, stride_n, stride_e, width, E: tl.constexpr,
+    BT: tl.constexpr, STAGES: tl.constexpr, RUNNING: tl.constexpr,
+):  # fmt: skip
+    """Sum y_j."""
+    t, e = tl.arange(0, BT), tl.arange(0, E)
+    sums = tl.zeros([BT, E], tl.float32)
+    for step in range(c, last_chunk):
+        begin = step * chunk
+        if RUNNING:
+            tl.store(plain + e, tl.sum(sums, 0) / tl.maximum(begin, 1))
+            plain += E
+        for start in tl.range(begin, tl.minimum(begin + chunk, tokens), BT, num_stages=STAGES):
+            sums += load_tokens(y, start, t, tokens, stride_n, stride_e, e, width)
+    if not RUNNING:
+        tl.store(plain + e, tl.sum(sums, 0))
+
+
+@triton.jit
+def accumulate_linear(
+    x_t, y, states, weights, c, last_chunk, chunk, tokens, padded, stride_n, stride_e, width,
+    D: tl.constexpr, E: tl.constexpr, LINES: tl.constexpr, BT: tl.constexpr, STAGES: tl.constexpr,
+    RUNNING: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Sum the row of the constant 1, x_j y_j^T."""
+    t, d, e = tl.arange(0, BT), tl.arange(0, D), tl.arange(0, E)
+    sums = tl.zeros([D, E], tl.float32)
+    for step in range(c, last_chunk):
+        begin = step * chunk
+        if RUNNING:
+            store_sums(states, sums, d, d < D, weights, begin, E, True)
+            states += LINES * E
+        for start in tl.range(begin, tl.minimum(begin + chunk, tokens), BT, num_stages=STAGES):
+            tile = tl.load(x_t + (1 + d)[:, None] * padded + (start + t)[None, :])
+            values = load_tokens(y, start, t, tokens, stride_n, stride_e, e, width)
+            if start < tokens:  # always: see accumulate_rows
+                sums = tl.dot(tile, values, sums, input_precision=PRECISION)
+    if not RUNNING:
+        store_sums(states, sums, d, d < D, weights, 0, E, False)
 
 
 @triton.jit
@@ -78,7 +96,11 @@ def scaled_tile(
     at = (start + t)[None, :]
     tile = tl.load(x_t + (1 + column + c)[:, None] * padded + at)
     rows = tl.minimum(row + s, last - 1)[:, None]
-    values = row_values(x_t, first, second, rows, padded, at, ORDER)
+    if ORDER == 2:
+        values = tl.load(x_t + rows * padded + at)
+    else:
+        values = tl.load(x_t + tl.load(first + rows) * padded + at)
+        values *= tl.load(x_t + tl.load(second + rows) * padded + at)
     scaled = tl.reshape(tile[None, :, :] * values[:, None, :], (S * W, BT))
     e = tl.arange(0, E)
     return scaled, load_tokens(y, start, t, tokens, stride_n, stride_e, e, width)
@@ -86,82 +108,104 @@ def scaled_tile(
 
 @triton.jit
 def accumulate_rows(
-    x_t, y, states, first, second, row, begin, end, tokens, padded, stride_n, stride_e, width,
-    PANELS: tl.constexpr, PANEL: tl.constexpr, ORDER: tl.constexpr, D: tl.constexpr,
-    E: tl.constexpr, M: tl.constexpr, BT: tl.constexpr, STAGES: tl.constexpr,
-    PRECISION: tl.constexpr,
+    x_t, y, states, weights, first, second, row, c, last_chunk, chunk, tokens, padded, stride_n,
+    stride_e, width, PANELS: tl.constexpr, PANEL: tl.constexpr, ORDER: tl.constexpr,
+    D: tl.constexpr, E: tl.constexpr, LINES: tl.constexpr, M: tl.constexpr, BT: tl.constexpr,
+    STAGES: tl.constexpr, RUNNING: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Sum M // W rows of a panel, in its W columns, over one chunk.
+    """Sum M // W rows of a panel, in its W columns.
 
-    The first product stands before the loop: with sums that begin as zeros the compiler would let
-    every matrix instruction wait for the one before.
+    The product stands in a branch that is always taken. At the top of a loop Triton starts a
+    product and lets the next step overwrite registers that it still reads (Triton's issue 9433);
+    in a branch it waits for the product's end. A tile that such a product reads has no other use:
+    Triton would keep one copy too few of it.
     """
     last: tl.constexpr = PANELS[PANEL][1]
     column: tl.constexpr = PANELS[PANEL][2]
     W: tl.constexpr = PANELS[PANEL][3]
     S: tl.constexpr = M // W
-    f, e = tl.arange(0, M), tl.arange(0, E)
-    scaled, values = scaled_tile(
-        x_t, y, first, second, row, last, column, begin, tokens, padded, stride_n, stride_e,
-        width, ORDER, E, W, S, BT,
-    )  # fmt: skip
-    sums = tl.dot(scaled, values, input_precision=PRECISION)
-    for start in tl.range(begin + BT, end, BT, num_stages=STAGES):
-        scaled, values = scaled_tile(
-            x_t, y, first, second, row, last, column, start, tokens, padded, stride_n, stride_e,
-            width, ORDER, E, W, S, BT,
-        )  # fmt: skip
-        sums = tl.dot(scaled, values, sums, input_precision=PRECISION)
-    r = row + f // W
-    place = (r * D + column + f % W)[:, None] * E + e[None, :]
-    tl.store(states + place, sums, mask=(r < last)[:, None])
+    f = tl.arange(0, M)
+    there, line = row + f // W < last, (row + f // W) * D + column + f % W
+    sums = tl.zeros([M, E], tl.float32)
+    for step in range(c, last_chunk):
+        begin = step * chunk
+        if RUNNING:
+            store_sums(states, sums, line, there, weights, begin, E, True)
+            states += LINES * E
+        for start in tl.range(begin, tl.minimum(begin + chunk, tokens), BT, num_stages=STAGES):
+            scaled, values = scaled_tile(
+                x_t, y, first, second, row, last, column, start, tokens, padded, stride_n,
+                stride_e, width, ORDER, E, W, S, BT,
+            )  # fmt: skip
+            if start < tokens:
+                sums = tl.dot(scaled, values, sums, input_precision=PRECISION)
+    if not RUNNING:
+        store_sums(states, sums, line, there, weights, 0, E, False)
 
 
 @triton.jit
 def accumulate_program(
-    program, x_t, y, states, first, second, begin, end, tokens, padded, stride_n, stride_e, width,
-    PANELS: tl.constexpr, R: tl.constexpr, ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr,
-    M: tl.constexpr, BT: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
+    program, x_t, y, states, plain, weights, first, second, c, last_chunk, chunk, tokens, padded,
+    stride_n, stride_e, width, PANELS: tl.constexpr, R: tl.constexpr, ORDER: tl.constexpr,
+    D: tl.constexpr, E: tl.constexpr, LINES: tl.constexpr, M: tl.constexpr, BT: tl.constexpr,
+    STAGES: tl.constexpr, RUNNING: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Take the linear part if the program is 0, otherwise some rows of one panel."""
+    """Take the plain sums and the row of 1 if the program is 0, or some rows of one panel."""
     if program == 0:
-        accumulate_linear(
-            x_t, y, states, begin, end, tokens, padded, stride_n, stride_e, width, R,
-            D, E, BT, PRECISION,
+        LONG: tl.constexpr = 2 * BT if BT < 128 else BT
+        accumulate_plain(
+            y, plain, c, last_chunk, chunk, tokens, stride_n, stride_e, width, E, LONG, STAGES,
+            RUNNING,
         )  # fmt: skip
+        if R > 0:
+            accumulate_linear(
+                x_t, y, states, weights, c, last_chunk, chunk, tokens, padded, stride_n,
+                stride_e, width, D, E, LINES, LONG, STAGES, RUNNING, PRECISION,
+            )  # fmt: skip
     for panel in tl.static_range(len(PANELS)):
         row = PANELS[panel][0] + (program - PANELS[panel][4]) * (M // PANELS[panel][3])
         if (row >= PANELS[panel][0]) & (row < PANELS[panel][1]):
             accumulate_rows(
-                x_t, y, states, first, second, row, begin, end, tokens, padded, stride_n, stride_e,
-                width, PANELS, panel, ORDER, D, E, M, BT, STAGES, PRECISION,
+                x_t, y, states, weights, first, second, row, c, last_chunk, chunk, tokens, padded,
+                stride_n, stride_e, width, PANELS, panel, ORDER, D, E, LINES, M, BT, STAGES,
+                RUNNING, PRECISION,
             )  # fmt: skip
 
 
-@triton.jit(do_not_specialize=["tokens", "z_programs"])
+@triton.jit(do_not_specialize=["tokens", "chunks", "z_programs"])
 def accumulate_kernel(
-    x_t, tokens, padded, chunk, z_programs,
-    z, z_states, z_first, z_second, stride_zh, stride_zn, stride_ze, z_width,
-    y, states, first, second, stride_yh, stride_yn, stride_ye, width,
+    x_t, tokens, padded, chunk, chunks, z_programs,
+    z, z_states, z_plain, z_weights, z_first, z_second, stride_zh, stride_zn, stride_ze, z_width,
+    y, states, plain, weights, first, second, stride_yh, stride_yn, stride_ye, width,
     ORDER: tl.constexpr, PANELS: tl.constexpr, R: tl.constexpr, Z_PANELS: tl.constexpr,
     Z_R: tl.constexpr, D: tl.constexpr, E: tl.constexpr, F: tl.constexpr, M: tl.constexpr,
-    BT: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
+    BT: tl.constexpr, STAGES: tl.constexpr, RUNNING: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Sum with y at the order, and with z at one less: program (of z or y, chunk, head)."""
+    """Sum with y at the order, and with z at one less: program (of z or y, chunk, head).
+
+    If RUNNING one program takes all chunks of a head, and writes at the start of each what the
+    earlier ones sum to; otherwise a program takes one chunk and writes its sums, the plain ones
+    as the last line.
+    """
     program, c, h = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
-    begin, padded = c * chunk, padded.to(tl.int64)
-    end = tl.minimum(begin + chunk, padded)
-    place = h * tl.num_programs(1) + c
+    last_chunk = chunks if RUNNING else c + 1
+    place, padded = h * chunks + c, padded.to(tl.int64)
+    LINES: tl.constexpr = R * D if RUNNING else R * D + 1
+    Z_LINES: tl.constexpr = Z_R * D if RUNNING else Z_R * D + 1
+    PLAIN: tl.constexpr = E if RUNNING else LINES * E
+    Z_PLAIN: tl.constexpr = F if RUNNING else Z_LINES * F
     x_t += h * (D + 1) * padded
     if program < z_programs:
         accumulate_program(
-            program, x_t, z + h * stride_zh, z_states + place * (Z_R * D + 1) * F, z_first,
-            z_second, begin, end, tokens, padded, stride_zn, stride_ze, z_width, Z_PANELS, Z_R,
-            ORDER - 1, D, F, M, BT, STAGES, PRECISION,
+            program, x_t, z + h * stride_zh, z_states + place * Z_LINES * F,
+            z_plain + place * Z_PLAIN, z_weights, z_first, z_second, c, last_chunk, chunk, tokens,
+            padded, stride_zn, stride_ze, z_width, Z_PANELS, Z_R, ORDER - 1, D, F, Z_LINES, M, BT,
+            STAGES, RUNNING, PRECISION,
         )  # fmt: skip
     else:
         accumulate_program(
-            program - z_programs, x_t, y + h * stride_yh, states + place * (R * D + 1) * E, first,
-            second, begin, end, tokens, padded, stride_yn, stride_ye, width, PANELS, R,
-            ORDER, D, E, M, BT, STAGES, PRECISION,
+            program - z_programs, x_t, y + h * stride_yh, states + place * LINES * E,
+            plain + place * PLAIN, weights, first, second, c, last_chunk, chunk, tokens, padded,
+            stride_yn, stride_ye, width, PANELS, R, ORDER, D, E, LINES, M, BT, STAGES, RUNNING,
+            PRECISION,
         )  # fmt: skip

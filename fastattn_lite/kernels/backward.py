@@ -130,7 +130,7 @@ def query_gradient(
     means = combine(with_values, coefficients, direction, dtype, derivative=True)
     offsets = combine(with_keys, slopes(coefficients), direction, dtype)
     base = None if local is None else local[0]
-    return score_gradient(q, up.scaled, up.inner, offsets, means, coefficients, up.gain, base)
+    return score_gradient(q.x, up.scaled, up.inner, offsets, means, coefficients, up.gain, base)
 
 
 def key_gradients(
@@ -142,45 +142,47 @@ def key_gradients(
     with_scaled, with_offsets = accumulate(q, up.scaled, up.offsets, order, cut)
     means = combine(with_scaled, coefficients, direction, dtype)
     _, of_key, of_value = (None, None, None) if local is None else local
-    value_part = value_gradient(k, value, means, coefficients, up.gain, of_value)
+    value_part = value_gradient(k.x, value, means, coefficients, up.gain, of_value)
     means = combine(with_scaled, coefficients, direction, dtype, derivative=True)
     offsets = combine(with_offsets, slopes(coefficients), direction, dtype)
-    return score_gradient(k, value, None, offsets, means, coefficients, up.gain, of_key), value_part
+    return score_gradient(
+        k.x, value, None, offsets, means, coefficients, up.gain, of_key
+    ), value_part
 
 
 def score_gradient(
-    x: Transposed, z: Tensor, factor: Tensor | None, offsets: Weighted, means: Weighted,
+    x: Tensor, z: Tensor, factor: Tensor | None, offsets: Weighted, means: Weighted,
     coefficients: Coefficients, gain: float, local: Tensor | None,
 ) -> Tensor:  # fmt: skip
     """Return the gradient of x through the scores: times z, less the offsets times a factor."""
-    (heads, tokens, dim), gradient = x.x.shape, torch.empty_like(x.x)
-    chosen = settings_for(x.x, x.width, means.columns)
+    (heads, tokens, dim), gradient = x.shape, torch.empty_like(x)
+    chosen = settings_for(x, means.width, means.columns)
     launch(
         score_gradient_kernel, (cdiv(tokens, chosen.tokens), heads),
-        x.x, x.copy, z, x.x if factor is None else factor, *arguments(offsets), *arguments(means),
-        gradient if local is None else local, gradient, tokens, means.tokens, x.padded,
+        x, z, x if factor is None else factor, *arguments(offsets), *arguments(means),
+        gradient if local is None else local, gradient, tokens, means.tokens,
         means.chunks.size, means.chunks.count, coefficients[1], gain, dim, z.shape[2],
         PANELS=means.panels, R=means.rows, OFFSET_PANELS=offsets.panels, OFFSET_R=offsets.rows,
-        ORDER=means.order, D=x.width, E=means.columns, BM=chosen.tokens,
+        ORDER=means.order, D=means.width, E=means.columns, BM=chosen.tokens,
         DIRECTION=means.direction, FACTOR=factor is not None, UNROLL=chosen.joined,
-        STAGES=chosen.stages, PRECISION=precision(x.x.dtype), num_warps=chosen.warps,
+        STAGES=chosen.stages, PRECISION=precision(x.dtype), num_warps=chosen.warps,
     )  # fmt: skip
     return gradient
 
 
 def value_gradient(
-    k: Transposed, value: Tensor, means: Weighted, coefficients: Coefficients, gain: float,
+    k: Tensor, value: Tensor, means: Weighted, coefficients: Coefficients, gain: float,
     local: Tensor | None,
 ) -> Tensor:  # fmt: skip
     """Return the gradient of the values."""
-    (heads, tokens, dim), gradient = k.x.shape, torch.empty_like(value)
-    chosen = settings_for(k.x, k.width, means.columns)
+    (heads, tokens, dim), gradient = k.shape, torch.empty_like(value)
+    chosen = settings_for(k, means.width, means.columns)
     launch(
         value_gradient_kernel, (cdiv(tokens, chosen.tokens), heads),
-        k.x, k.copy, *arguments(means), gradient if local is None else local, gradient, tokens,
-        means.tokens, k.padded, means.chunks.size, means.chunks.count, coefficients[0], gain, dim,
-        value.shape[2], PANELS=means.panels, R=means.rows, ORDER=means.order, D=k.width,
+        k, *arguments(means), gradient if local is None else local, gradient, tokens,
+        means.tokens, means.chunks.size, means.chunks.count, coefficients[0], gain, dim,
+        value.shape[2], PANELS=means.panels, R=means.rows, ORDER=means.order, D=means.width,
         E=means.columns, BM=chosen.tokens, DIRECTION=means.direction, UNROLL=chosen.joined,
-        STAGES=chosen.stages, PRECISION=precision(k.x.dtype), num_warps=chosen.warps,
+        STAGES=chosen.stages, PRECISION=precision(k.dtype), num_warps=chosen.warps,
     )  # fmt: skip
     return gradient

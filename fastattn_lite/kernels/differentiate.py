@@ -58,19 +58,20 @@ def store_gradient(
 
 @triton.jit(do_not_specialize=["tokens", "held", "chunks"])
 def value_gradient_kernel(
-    k, k_t, states, sums, first, second, local, gradient, tokens, held, padded, chunk, chunks, a0,
-    gain, dim, width, PANELS: tl.constexpr, R: tl.constexpr, ORDER: tl.constexpr,
+    k, states, sums, first, second, local, gradient, tokens, held, chunk, chunks, a0, gain,
+    dim, width, PANELS: tl.constexpr, R: tl.constexpr, ORDER: tl.constexpr,
     D: tl.constexpr, E: tl.constexpr, BM: tl.constexpr, DIRECTION: tl.constexpr,
     UNROLL: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Write dv_j = sum_i f(s_ij) c_i."""
     m = tl.program_id(0) * BM
-    h, padded = tl.program_id(1).to(tl.int64), padded.to(tl.int64)
+    h = tl.program_id(1).to(tl.int64)
     place, _, count = state_place(h, m, held, chunk, chunks, 1, DIRECTION)
+    k += h * tokens * dim
     acc = linear_form(
-        tl.zeros([BM, E], tl.float32), k + h * tokens * dim, k_t + h * (D + 1) * padded,
-        states + place * R * D * E, sums + place * E, first, second, m, tokens, padded,
-        a0, dim, 1, dim, PANELS, ORDER, D, E, BM, False, UNROLL, STAGES, PRECISION,
+        tl.zeros([BM, E], tl.float32), k, k, states + place * R * D * E, sums + place * E, first,
+        second, m, tokens, a0, dim, 1, dim, dim, 1, dim, PANELS, ORDER, D, E, BM,
+        False, UNROLL, STAGES, PRECISION,
     )  # fmt: skip
     acc *= count * gain
     store_gradient(acc, local, gradient, h, m, tokens, width, BM, E, DIRECTION)
@@ -78,8 +79,8 @@ def value_gradient_kernel(
 
 @triton.jit(do_not_specialize=["tokens", "held", "chunks"])
 def score_gradient_kernel(
-    x, x_t, z, factor, offset_states, offset_sums, offset_first, offset_second, states, sums,
-    first, second, local, gradient, tokens, held, padded, chunk, chunks, a1, gain, dim, width,
+    x, z, factor, offset_states, offset_sums, offset_first, offset_second, states, sums,
+    first, second, local, gradient, tokens, held, chunk, chunks, a1, gain, dim, width,
     PANELS: tl.constexpr, R: tl.constexpr, OFFSET_PANELS: tl.constexpr, OFFSET_R: tl.constexpr,
     ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr,
     BM: tl.constexpr, DIRECTION: tl.constexpr, FACTOR: tl.constexpr, UNROLL: tl.constexpr,
@@ -87,21 +88,21 @@ def score_gradient_kernel(
 ):  # fmt: skip
     """Write dq_i (x = q, z = c, factor = d) or dk_j (x = k, z = v, offsets from d_i q_i)."""
     m = tl.program_id(0) * BM
-    h, padded = tl.program_id(1).to(tl.int64), padded.to(tl.int64)
+    h = tl.program_id(1).to(tl.int64)
     place, _, count = state_place(h, m, held, chunk, chunks, 1, DIRECTION)
-    x_t += h * (D + 1) * padded
+    x += h * tokens * dim
     acc = -linear_form(
-        tl.zeros([BM, D], tl.float32), x + h * tokens * dim, x_t,
-        offset_states + place * OFFSET_R * D * D, offset_sums + place * D, offset_first,
-        offset_second, m, tokens, padded, a1, dim, 1, dim, OFFSET_PANELS, ORDER - 1, D, D,
+        tl.zeros([BM, D], tl.float32), x, x, offset_states + place * OFFSET_R * D * D,
+        offset_sums + place * D, offset_first, offset_second, m, tokens, a1, dim, 1, dim, dim, 1,
+        dim, OFFSET_PANELS, ORDER - 1, D, D,
         BM, False, UNROLL, STAGES, PRECISION,
     )  # fmt: skip
     if FACTOR:
         t = tl.arange(0, BM)
         acc *= tl.load(factor + h * tokens + m + t, mask=m + t < tokens, other=0.0)[:, None]
     acc = linear_form(
-        acc, z + h * tokens * width, x_t, states + place * R * D * E, sums, first, second, m,
-        tokens, padded, 0.0, width, 1, width, PANELS, ORDER, E, D, BM, True, UNROLL, STAGES,
+        acc, z + h * tokens * width, x, states + place * R * D * E, sums, first, second, m,
+        tokens, 0.0, width, 1, width, dim, 1, dim, PANELS, ORDER, E, D, BM, True, UNROLL, STAGES,
         PRECISION,
     )  # fmt: skip
     acc *= count * gain

@@ -24,6 +24,7 @@ from fastattn_lite.kernels.states import (
     Transposed,
     Weighted,
     accumulate,
+    accumulate_running,
     arguments,
     cdiv,
     combine,
@@ -32,6 +33,7 @@ from fastattn_lite.kernels.states import (
     launch,
     padded_width,
     precision,
+    runs,
     transposed,
 )
 
@@ -46,16 +48,25 @@ def attention(
     Cost: about 3/4 of 4 n d^p (d_v + 1) / (p-1)! flops and float32 sums of every chunk, or
     2 n_q n_k (d + d_v) flops for few keys.
     """
-    order, dtype = len(coefficients) - 1, query.dtype
+    order = len(coefficients) - 1
     if takes_pairs(key.shape[1], key.shape[2], order, is_causal):
         return by_pairs(query, key, value, coefficients, is_causal)
-    q, k = transposed(query), transposed(key)
+    values, keys = weighted_means(transposed(key), value, coefficients, is_causal)
+    return evaluate(query, key, value, keys, values, coefficients)
+
+
+def weighted_means(
+    key: Transposed, value: Tensor, coefficients: Coefficients, is_causal: bool
+) -> tuple[Weighted, Weighted]:
+    """Return the weighted means of values and of keys: of the earlier chunks, or of all."""
+    order, dtype = len(coefficients) - 1, value.dtype
+    cut = cut_causal(key.tokens, key.width) if is_causal else cut_full(key.tokens, key.x)
+    if is_causal and runs(key, order, cut):
+        return accumulate_running(key, value, key.x, coefficients, cut)
     direction = EARLIER if is_causal else ALL
-    cut = cut_causal(k.tokens, k.width) if is_causal else cut_full(k.tokens, key)
-    with_values, with_keys = accumulate(k, value, key, order, cut)
-    keys = combine(with_keys, coefficients[1:], direction, dtype)
+    with_values, with_keys = accumulate(key, value, key.x, order, cut)
     values = combine(with_values, coefficients, direction, dtype)
-    return evaluate(q, key, value, keys, values, coefficients)
+    return values, combine(with_keys, coefficients[1:], direction, dtype)
 
 
 def by_pairs(
@@ -85,22 +96,22 @@ def results(query: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def evaluate(
-    q: Transposed, key: Tensor, value: Tensor, keys: Weighted, values: Weighted,
+    query: Tensor, key: Tensor, value: Tensor, keys: Weighted, values: Weighted,
     coefficients: Coefficients,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return o_i and G_i from the weighted means of keys and of values."""
-    (heads, tokens, dim), width = q.x.shape, value.shape[2]
-    output, normaliser = results(q.x, value)
-    chosen = settings_for(q.x, q.width, values.columns)
+    (heads, tokens, dim), width = query.shape, value.shape[2]
+    output, normaliser = results(query, value)
+    chosen = settings_for(query, values.width, values.columns)
     launch(
         attention_kernel, (cdiv(tokens, chosen.tokens), heads),
-        q.x, q.copy, *arguments(keys), *arguments(values), key, value, output, normaliser,
-        tokens, values.tokens, q.padded, values.chunks.size, values.chunks.count,
-        *four(coefficients), heads // values.means.shape[0], *q.x.stride(), *key.stride(), dim,
+        query, *arguments(keys), *arguments(values), key, value, output, normaliser,
+        tokens, values.tokens, values.chunks.size, values.chunks.count,
+        *four(coefficients), heads // values.means.shape[0], *query.stride(), *key.stride(), dim,
         *value.stride(), width, PANELS=values.panels, R=values.rows, KEY_PANELS=keys.panels,
-        KEY_R=keys.rows, ORDER=values.order, D=q.width, E=padded_width(width),
+        KEY_R=keys.rows, ORDER=values.order, D=values.width, E=padded_width(width),
         BM=chosen.tokens, BS=chosen.pair_keys, DIRECTION=values.direction, UNROLL=chosen.joined,
-        STAGES=chosen.stages, PRECISION=precision(q.x.dtype), num_warps=chosen.warps,
+        STAGES=chosen.stages, PRECISION=precision(query.dtype), num_warps=chosen.warps,
         num_stages=chosen.pair_stages,
     )  # fmt: skip
     return output, normaliser

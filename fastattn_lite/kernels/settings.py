@@ -15,9 +15,7 @@ class Settings:
     """Tiles of tokens, warps and stages of the software pipeline.
 
     `lines` are the sums (row, column) that a program of the accumulation holds; `joined` is how
-    many rows one product of the evaluation takes. Two stages, not more, where a product takes one
-    side from registers: with three, 24 of 25 runs at d = 64 and n = 20,000 differed on an H100
-    (Triton 3.6), with two none did; the cause lies in the compiled loop and is not known.
+    many rows one product of the evaluation takes.
     """
 
     moment_tokens: int = 64
@@ -55,7 +53,7 @@ def settings_for(x: torch.Tensor, *widths: int) -> Settings:
         stages = 3 if shared_memory(x.device) >= ROOMY else 2
         return Settings(lines=128, warps=8, pair_warps=8, pair_stages=stages)
     if width <= 32:
-        return Settings(moment_tokens=128)
+        return Settings(lines=128, moment_stages=3, stages=3)
     return Settings()
 
 

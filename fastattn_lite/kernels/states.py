@@ -16,6 +16,7 @@ from fastattn_lite.kernels.settings import settings_for
 
 Tensor = torch.Tensor
 Coefficients = tuple[float, ...]
+Targets = tuple[Tensor, Tensor, Tensor]
 ALL, EARLIER, LATER = 0, 1, -1
 """Which chunks a token meets through their moments."""
 TOKEN_TILE = 128
@@ -170,18 +171,54 @@ def accumulate(
     Both in one launch: those of z alone would leave most of the device idle.
     """
     of_y, of_z = empty_states(x, y, order, chunks), empty_states(x, z, order - 1, chunks)
-    chosen = settings_for(y, x.width, of_y.columns)
-    lines = max(chosen.lines, x.width)
-    count, panels = programs(of_y, lines)
-    z_count, z_panels = programs(of_z, lines)
-    launch(
-        accumulate_kernel, (z_count + count, chunks.count, x.x.shape[0]),
-        x.copy, x.tokens, x.padded, chunks.size, z_count, *targets(of_z, z), *targets(of_y, y),
-        ORDER=order, PANELS=panels, R=of_y.table.count, Z_PANELS=z_panels, Z_R=of_z.table.count,
-        D=x.width, E=of_y.columns, F=of_z.columns, M=lines, BT=chosen.moment_tokens,
-        STAGES=chosen.moment_stages, PRECISION=precision(y.dtype), num_warps=chosen.moment_warps,
+    start_accumulation(x, y, z, order, chunks, targets(of_y), targets(of_z), is_running=False)
+    return of_y, of_z
+
+
+def accumulate_running(
+    x: Transposed, y: Tensor, z: Tensor, coefficients: Coefficients, chunks: Chunks
+) -> tuple[Weighted, Weighted]:
+    """Return what `accumulate` and `combine` return for the earlier chunks, in one pass.
+
+    A program takes all chunks of a head in turn, so that no raw sums are written and read again.
+    """
+    order = len(coefficients) - 1
+    of_y = empty_means(x, y, order, chunks)
+    of_z = empty_means(x, z, order - 1, chunks)
+    start_accumulation(
+        x, y, z, order, chunks, (of_y.means, of_y.sums, weights_of(of_y, coefficients)),
+        (of_z.means, of_z.sums, weights_of(of_z, coefficients[1:])), is_running=True,
     )  # fmt: skip
     return of_y, of_z
+
+
+def start_accumulation(
+    x: Transposed, y: Tensor, z: Tensor, order: int, chunks: Chunks, of_y: Targets,
+    of_z: Targets, *, is_running: bool,
+) -> None:  # fmt: skip
+    """Start the kernel: all programs of z, then all of y, for every head, and chunk if raw."""
+    columns, z_columns = padded_width(y.shape[2]), padded_width(z.shape[2])
+    chosen = settings_for(y, x.width, columns)
+    table, z_table = rows.rows_of(order, x.width), rows.rows_of(order - 1, x.width)
+    lines = max(chosen.lines, x.width)
+    (count, panels), (z_count, z_panels) = programs(table, lines), programs(z_table, lines)
+    launch(
+        accumulate_kernel, (z_count + count, 1 if is_running else chunks.count, x.x.shape[0]),
+        x.copy, x.tokens, x.padded, chunks.size, chunks.count, z_count,
+        z, *of_z, *variables(order - 1, x.width, z.device), *z.stride(), z.shape[2],
+        y, *of_y, *variables(order, x.width, y.device), *y.stride(), y.shape[2],
+        ORDER=order, PANELS=panels, R=table.count, Z_PANELS=z_panels, Z_R=z_table.count,
+        D=x.width, E=columns, F=z_columns, M=lines, BT=chosen.moment_tokens,
+        STAGES=chosen.moment_stages, RUNNING=is_running, PRECISION=precision(y.dtype),
+        num_warps=chosen.moment_warps,
+    )  # fmt: skip
+
+
+def runs(x: Transposed, order: int, chunks: Chunks) -> bool:
+    """Say whether programs that take all chunks of a head are enough for the device."""
+    chosen = settings_for(x.x, x.width)
+    count, _ = programs(rows.rows_of(order, x.width), max(chosen.lines, x.width))
+    return x.x.shape[0] * count >= 2 * processors(x.x.device) or chunks.count == 1
 
 
 def empty_states(x: Transposed, y: Tensor, order: int, chunks: Chunks) -> States:
@@ -192,19 +229,32 @@ def empty_states(x: Transposed, y: Tensor, order: int, chunks: Chunks) -> States
     return States(sums, order, x.width, x.tokens, chunks)
 
 
-def programs(states: States, lines: int) -> tuple[int, tuple[tuple[int, ...], ...]]:
+def empty_means(x: Transposed, y: Tensor, order: int, chunks: Chunks) -> Weighted:
+    """Return room for the weighted means of the chunks before each."""
+    table, columns = rows.rows_of(order, x.width), padded_width(y.shape[2])
+    shape = (x.x.shape[0], chunks.count)
+    means = torch.empty((*shape, table.count * x.width * columns), dtype=y.dtype, device=y.device)
+    sums = torch.empty((*shape, columns), dtype=torch.float32, device=y.device)
+    return Weighted(means, sums, order, x.width, table.panels, EARLIER, x.tokens, chunks)
+
+
+def programs(table: rows.Rows, lines: int) -> tuple[int, tuple[tuple[int, ...], ...]]:
     """Return how many programs share the lines of a state, and each panel with its first one."""
     count, panels = 1, list[tuple[int, ...]]()
-    for first, last, column, columns in states.table.panels:
+    for first, last, column, columns in table.panels:
         panels.append((first, last, column, columns, count))
         count += cdiv(last - first, lines // columns)
     return count, tuple(panels)
 
 
-def targets(states: States, y: Tensor) -> tuple[Tensor | int, ...]:
-    """Return what is summed with x, and where to, as the kernel takes it."""
-    tables = variables(states.order, states.width, y.device)
-    return y, states.sums, *tables, *y.stride(), y.shape[2]
+def targets(states: States) -> Targets:
+    """Return where raw sums go, the plain ones, and weights that are not read."""
+    return states.sums, states.sums[..., -1, :], states.sums
+
+
+def weights_of(means: Weighted, coefficients: Coefficients) -> Tensor:
+    """Return the weight of every (row, column)."""
+    return entries(coefficients, means.width, False, means.means.device)[1]
 
 
 def combine(

@@ -2,11 +2,13 @@
 
     python tests/kernels/compiled.py <capability> <dtype> <dim> <order> <causal> <form>
 
-It prints a line for each: its name and the bytes of shared memory that a program takes.
+It prints a line for each: its name, the bytes of shared memory that a program takes, and how
+many products may still read what is being overwritten.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -37,9 +39,31 @@ def compiler(capability: int):
         if (key := f"{kernel.__name__}{signature}{constants}") not in done:
             done.add(key)
             made = triton.compile(source, target=target, options=options)
-            print(kernel.__name__, made.metadata.shared, flush=True)
+            print(kernel.__name__, made.metadata.shared, hazards(made.asm["ttgir"]), flush=True)
 
     return compile_instead
+
+
+def hazards(program: str) -> int:
+    """Count products that may still run while their operands are overwritten (Triton's GPU code).
+
+    Either a product reads registers and a wait leaves any product under way; or a tile in shared
+    memory is read by a product in a branch and by something else outside: then it has too few
+    copies, and the next tile is loaded over it.
+    """
+    lines, found, branches = program.splitlines(), 0, 0
+    inside, outside = set[str](), set[str]()
+    for place, line in enumerate(lines):
+        branches += line.count("scf.if") - (branches > 0 and bool(re.match(r"\s*}( loc|$)", line)))
+        if product := re.search(r"(%\S+) = ttng.warp_group_dot (%\S+), (%\w+)", line):
+            (inside if branches else outside).add(product[3])
+            in_registers = re.search(r": tensor<[^>]*>> \*|: tensor<[^*]*\* !ttg", line)
+            if in_registers and "isAsync = true" in line:
+                following = "\n".join(lines[place + 1 : place + 3])
+                found += bool(re.search(r"dot_wait .*pendings = [1-9]", following))
+        elif load := re.search(r"ttg.local_load (%\w+)", line):
+            outside.add(load[1])
+    return found + len(inside & outside)
 
 
 def kind(value: Any) -> str:

@@ -17,7 +17,7 @@ from fastattn_lite import (
     minimax,
     taylor,
 )
-from fastattn_lite.kernels import operator, rows, settings, states, support
+from fastattn_lite.kernels import forward, operator, rows, settings, states, support
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 FLOOR = {torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
@@ -173,10 +173,44 @@ def test_inputs_in_any_memory_order():
     assert relative(found, kernel_attention(*exact, expansion=taylor(2), is_causal=True)) < 1e-6
 
 
-def test_same_inputs_give_the_same_bits():
-    inputs = tokens((1, 140, 16), (1, 140, 16), (1, 140, 16), dtype=torch.float16)
-    first, again = (fast_attention(*inputs, is_causal=True, backend="triton") for _ in range(2))
-    assert torch.equal(first, again)
+SIZES = [(300, 16, 2)] if DEVICE == "cpu" else [(20_000, d, 12) for d in (16, 32, 64, 128)]
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize(("n", "d", "runs"), SIZES)
+def test_same_inputs_give_the_same_bits(n, d, runs, is_causal):
+    """A product still under way while its operands are overwritten shows as bits that change."""
+    query, key, value, upstream = tokens(*[(4, n, d)] * 4, dtype=HALF)
+    options = ((1.0, 1.0, 0.5), d**-0.5, is_causal)
+
+    def once() -> tuple[Tensor, ...]:
+        output, normaliser = operator.forward(query, key, value, *options)
+        given = (upstream, output, normaliser, query, key, value)
+        return output, normaliser, *operator.backward(*given, *options)
+
+    first = once()
+    for _ in range(runs):
+        assert all(torch.equal(x, y) for x, y in zip(first, once(), strict=True))
+
+
+@pytest.mark.parametrize("expansion", [taylor(1), taylor(2), taylor(3)])
+def test_chunks_in_turn_equal_chunks_side_by_side(expansion, monkeypatch):
+    inputs = tokens((2, 600, 16), (2, 600, 16), (2, 600, 24), dtype=SINGLE)
+    exact = kernel_attention(*(x.double() for x in inputs), expansion=expansion, is_causal=True)
+    for in_turn in (True, False):
+        monkeypatch.setattr(forward, "runs", lambda *_, chosen=in_turn: chosen)
+        poison_empty(monkeypatch)
+        found = fast_attention(*inputs, expansion=expansion, is_causal=True, backend="triton")
+        monkeypatch.undo()
+        assert relative(found, exact) < 1e-6
+
+
+def test_chunks_are_taken_in_turn_where_heads_keep_the_device_busy(monkeypatch):
+    key, cut = states.transposed(tokens((2, 600, 16), dtype=SINGLE)[0]), states.Chunks(256, 3)
+    assert states.runs(key, 2, cut)
+    monkeypatch.setattr(states, "processors", lambda _: 132)
+    assert not states.runs(key, 2, cut)
+    assert states.runs(key, 2, states.Chunks(1024, 1))
 
 
 def test_a_causal_output_does_not_see_the_future():
