@@ -48,21 +48,23 @@ def hazards(program: str) -> int:
     """Count products that may still run while their operands are overwritten (Triton's GPU code).
 
     Either a product reads registers and a wait leaves any product under way; or a tile in shared
-    memory is read by a product in a branch and by something else outside: then it has too few
-    copies, and the next tile is loaded over it.
+    memory is read by a product in a branch and by something else of the same loop outside: then
+    it has too few copies, and the next tile is loaded over it.
     """
-    lines, found, branches = program.splitlines(), 0, 0
-    inside, outside = set[str](), set[str]()
+    lines, found, loops, branches = program.splitlines(), 0, 0, 0
+    inside, outside = set[tuple[int, str]](), set[tuple[int, str]]()
     for place, line in enumerate(lines):
+        if "scf.for" in line:  # names and branches are counted anew: both belong to a loop
+            loops, branches = loops + 1, 0
         branches += line.count("scf.if") - (branches > 0 and bool(re.match(r"\s*}( loc|$)", line)))
         if product := re.search(r"(%\S+) = ttng.warp_group_dot (%\S+), (%\w+)", line):
-            (inside if branches else outside).add(product[3])
+            (inside if branches else outside).add((loops, product[3]))
             in_registers = re.search(r": tensor<[^>]*>> \*|: tensor<[^*]*\* !ttg", line)
             if in_registers and "isAsync = true" in line:
                 following = "\n".join(lines[place + 1 : place + 3])
                 found += bool(re.search(r"dot_wait .*pendings = [1-9]", following))
         elif load := re.search(r"ttg.local_load (%\w+)", line):
-            outside.add(load[1])
+            outside.add((loops, load[1]))
     return found + len(inside & outside)
 
 
