@@ -20,7 +20,7 @@ class Settings:
 
     moment_tokens: int = 64
     lines: int = 256
-    moment_stages: int = 2
+    moment_stages: int = 3
     moment_warps: int = 4
     tokens: int = 128
     joined: int = 2
@@ -46,14 +46,16 @@ def settings_for(x: torch.Tensor, *widths: int) -> Settings:
     if x.dtype == torch.float32:
         tokens, pair_stages = (32, 1) if width > 64 else (64, 3)
         return Settings(
-            moment_tokens=32, lines=64, tokens=tokens, joined=1, warps=8, pair_tokens=64,
-            pair_keys=32, pair_warps=8, pair_stages=pair_stages,
+            moment_tokens=32, lines=64, moment_stages=2, tokens=tokens, joined=1, warps=8,
+            pair_tokens=64, pair_keys=32, pair_warps=8, pair_stages=pair_stages,
         )  # fmt: skip
     if width > 64:
         stages = 3 if shared_memory(x.device) >= ROOMY else 2
-        return Settings(lines=128, warps=8, pair_warps=8, pair_stages=stages)
+        return Settings(
+            lines=128, moment_stages=2, warps=8, pair_warps=8, pair_stages=stages
+        )
     if width <= 32:
-        return Settings(lines=128, moment_stages=3, stages=3)
+        return Settings(lines=128, stages=3)
     return Settings()
 
 
