@@ -21,6 +21,7 @@ from array_api_compat import is_torch_array
 from fastattn_lite._arrays import (
     Array,
     accumulation_dtype,
+    array_library,
     broadcast_lead,
     check_attention_inputs,
     check_real,
@@ -33,6 +34,7 @@ from fastattn_lite._arrays import (
     records_gradients,
 )
 from fastattn_lite.expansion import Expansion, check_expansion, taylor
+from fastattn_lite.factorization import Table
 from fastattn_lite.moments import (
     Moments,
     check_kinds,
@@ -183,7 +185,7 @@ def starting_moments(
     """Return the moments before these tokens, in the wider type of both."""
     if state is None:
         return replace(Moments.empty(key, value, order=order), key_map=key_map)
-    xp = namespace(key=key)
+    xp = array_library(key)
     dtype = accumulation_dtype(xp, key, value, state.sums)
     return replace(state, sums=xp.astype(state.sums, dtype, copy=False))
 
@@ -216,7 +218,7 @@ def _by_moments(
         return one_token(query, key, value, state, expansion)
     with full_precision(query):
         output, state = _array_attention(query, key, value, state, expansion, **options)
-    xp = namespace(value=value)
+    xp = array_library(value)
     return xp.astype(output, value.dtype, copy=False), state
 
 
@@ -291,7 +293,7 @@ def _array_attention(
     chunk_size: int | None,
 ) -> tuple[Array, Moments]:
     """Return the outputs and the moments with these tokens added, by the portable path."""
-    xp, roots = namespace(query=query), split_scale(state.key_map[1])
+    xp, roots = array_library(query), split_scale(state.key_map[1])
     query, key = (
         root * xp.astype(x, accumulation_dtype(xp, query, key, value), copy=False)
         for root, x in zip(roots, (query, key), strict=True)
@@ -299,8 +301,9 @@ def _array_attention(
     if is_causal:
         output, _, state = causal_attention(query, key, value, state, expansion, chunk_size)
         return output, state
-    state = state.update(key, value, chunk_size=chunk_size)
-    return state.evaluate(query, expansion, chunk_size=chunk_size), state
+    table = Table()
+    state = state.with_tokens(key, value, chunk_size, table)
+    return state.at_queries(query, expansion, chunk_size, table)[0], state
 
 
 def causal_attention(
@@ -315,15 +318,15 @@ def causal_attention(
 
     Earlier chunks come through the moments, the chunk itself through its scores.
     """
-    xp, pairs = namespace(query=query), list[tuple[Array, Array]]()
+    xp, pairs = array_library(query), list[tuple[Array, Array]]()
     lead = broadcast_lead(query, state.sums, names="query, moments")
-    longest = tokens_at_once(lead, state.dim, state.order)
+    longest, tables = tokens_at_once(lead, state.dim, state.order), (Table(), Table())
     for span in chunks(query.shape[-2], None, max(longest, chunk_size or 0)):
         spans = (x[..., span, :] for x in (query, key))
         rows, keys = (xp.astype(x, state.sums.dtype, copy=False) for x in spans)
         extended = with_one(xp, value[..., span, :], state.sums.dtype)
         parts = list(chunks(rows.shape[-2], chunk_size, min(longest, CAUSAL_CHUNK)))
-        earlier, state = prefix_sums(rows, keys, extended, state, expansion, parts)
+        earlier, state = prefix_sums(rows, keys, extended, state, expansion, parts, tables)
         for tokens, before in zip(parts, earlier, strict=True):
             scores = rows[..., tokens, :] @ xp.matrix_transpose(keys[..., tokens, :])
             own = causal_part(xp, expansion(scores)) @ extended[..., tokens, :]

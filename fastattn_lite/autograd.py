@@ -272,15 +272,17 @@ def pull_back(x: Tensor, order: int, weighted: Tensor, partners: Tensor) -> Tens
     variables = x.mT.contiguous()
     lead = torch.broadcast_shapes(weighted.shape[:-2], partners.shape[:-2])
     gradient = variables.new_zeros((*lead, *variables.shape[-2:]))
-    most = block_rows(math.prod(lead) * x.shape[-2])
-    lower_degrees = list(feature_blocks(xp, x, order - 1, most=weighted.shape[-2])) if order else []
+    most = block_rows(math.prod(lead) * x.shape[-2], weighted.shape[-2])
+    ends = [0, *(number_of_features(x.shape[-1], degree) for degree in range(order + 1))]
+    blocks = feature_blocks(xp, x, max(order - 1, 0), most=weighted.shape[-2])
+    lower_degrees = xp.concat(list(blocks), axis=-2)
     end, carried = weighted.shape[-2], None
     for degree in range(order, 0, -1):
-        lower = lower_degrees[degree - 1]
+        lower = lower_degrees[..., ends[degree - 1] : ends[degree], :]
         below = variables.new_zeros((*lead, *lower.shape[-2:]))
         runs = factor_runs(next_factors(variables, lower, degree), most)
         sinks = factor_runs(next_factors(gradient, below, degree), most)
-        first = number_of_features(x.shape[-1], degree - 1)
+        first = ends[degree]
         at = 0
         for factors, places in zip(runs, sinks, strict=True):
             rows = slice(at, at := at + factor_rows(factors))

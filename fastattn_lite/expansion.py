@@ -60,9 +60,11 @@ class Expansion:
         """Return f(x), entry by entry, by Horner's rule."""
         if self.order == 0:
             return 0.0 * x + self.coefficients[0]
-        result = self.coefficients[-1] * x + self.coefficients[-2]
+        result = self.coefficients[-1] * x
+        result += self.coefficients[-2]
         for a in reversed(self.coefficients[:-2]):
-            result = result * x + a
+            result *= x
+            result += a
         return result
 
     def derivative(self) -> Expansion:

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from array_api_compat import device
 
 from fastattn_lite._arrays import (
     Array,
@@ -26,6 +25,7 @@ from fastattn_lite._arrays import (
     contiguous,
     multiply_into,
     namespace,
+    room,
 )
 from fastattn_lite.expansion import Expansion
 
@@ -87,33 +87,89 @@ def monomial_features(x: Array, order: int) -> Array:
 
 
 def feature_blocks(
-    xp: Any, x: Array, order: int, *partners: Array, most: int | None = None
+    xp: Any,
+    x: Array,
+    order: int,
+    *partners: Array,
+    most: int | None = None,
+    table: Table | None = None,
 ) -> Iterator[Array]:
     """Yield the monomials in order as blocks (..., monomials, n), the last degree in parts.
 
     Tokens come last, so that a monomial is one contiguous row and a product of two rows is fast.
     A part has about `most` monomials, few enough to stay in a processor's cache until the caller
-    has used them. It holds until the next one is asked for: all parts are written to one place,
+    has used them. It holds until the next one is asked for: all parts are written to one `table`,
     unless torch must keep them for the gradient of x or of the `partners` they are multiplied by.
     """
-    variables = contiguous(xp, xp.matrix_transpose(x))
-    writes = all(map(can_write_in_place, (variables, *partners)))
-    products = _written_products if writes else joined_products
-    yield xp.ones_like(variables[..., :1, :])
-    block = variables
+    most = most or block_rows(math.prod(x.shape[:-1]), number_of_features(x.shape[-1], order))
+    writes = all(map(can_write_in_place, (x, *partners)))
+    if writes:
+        return (table or Table()).blocks(xp, xp.matrix_transpose(x), order, most)
+    return _joined_blocks(xp, contiguous(xp, xp.matrix_transpose(x)), order, most)
+
+
+def block_rows(tokens: int, features: int) -> int:
+    """Return how many monomials of so many tokens to take at once, for parts of equal size."""
+    parts = max(1, round(features * tokens / BLOCK_NUMBERS))
+    return -(-features // parts)
+
+
+def _joined_blocks(xp: Any, variables: Array, order: int, most: int) -> Iterator[Array]:
+    """Yield each degree as a new array, from the one below it; the last degree in parts."""
+    block = xp.ones_like(variables[..., :1, :])
+    yield block
+    for degree in range(1, order):
+        (block,) = joined_products(xp, [next_factors(variables, block, degree)])
+        yield block
     if order > 0:
-        yield block
-    for degree in range(2, order):
-        (block,) = products(xp, [next_factors(variables, block, degree)])
-        yield block
-    if order > 1:
-        most = most or block_rows(math.prod(x.shape[:-1]))
-        yield from products(xp, list(factor_runs(next_factors(variables, block, order), most)))
+        yield from joined_products(xp, factor_runs(next_factors(variables, block, order), most))
 
 
-def block_rows(tokens: int) -> int:
-    """Return about how many monomials of so many tokens stay in a processor's cache."""
-    return max(1, BLOCK_NUMBERS // max(1, tokens))
+class Table:
+    """Memory for the monomials of some tokens, filled block by block, and again for the next ones.
+
+    The lower degrees stand on top. Below them the parts of the last degree are written over each
+    other. New memory for every chunk of tokens would cost as much time as the products.
+    """
+
+    def __init__(self) -> None:
+        self._made_for: tuple[Any, ...] = ()
+        self._variables: Array = None
+        self._parts: list[tuple[list[tuple[Array, Array, Array]], Array]] = []
+
+    def blocks(self, xp: Any, variables: Array, order: int, most: int) -> Iterator[Array]:
+        """Yield the blocks of `feature_blocks`."""
+        made_for = (xp, variables.shape, variables.dtype, order, most)
+        if made_for != self._made_for:
+            self._prepare(xp, variables, order, most)
+            self._made_for = made_for
+        multiply = multiply_into(variables)
+        if order > 0:
+            self._variables[...] = variables
+        for products, block in self._parts:
+            for x_i, lower, place in products:
+                multiply(x_i, lower, out=place)
+            yield block
+
+    def _prepare(self, xp: Any, variables: Array, order: int, most: int) -> None:
+        """Take the memory, and list each product with its place."""
+        *lead, dim, tokens = variables.shape
+        ends = [0, *(number_of_features(dim, degree) for degree in range(order + 1))]
+        rows = min(ends[-1], 2 * ends[-2] + most)
+        self._variables, self._parts = None, []  # gives the last memory back first
+        whole = room(xp, (*lead, rows, tokens), variables)
+        whole[..., :1, :] = 1.0
+        self._variables = whole[..., 1 : dim + 1, :]
+        products, first, end = list[tuple[Array, Array, Array]](), 0, min(rows, dim + 1)
+        for degree in range(2, order + 1):
+            below = whole[..., ends[degree - 1] : ends[degree], :]
+            for x_i, lower in next_factors(self._variables, below, degree):
+                if degree == order and end - first >= most:
+                    self._parts.append((products, whole[..., first:end, :]))
+                    products, first, end = [], ends[order], ends[order]
+                start, end = end, end + lower.shape[-2]
+                products.append((x_i, lower, whole[..., start:end, :]))
+        self._parts.append((products, whole[..., first:end, :]))
 
 
 def next_factors(variables: Array, below: Array, degree: int) -> Factors:
@@ -122,24 +178,10 @@ def next_factors(variables: Array, below: Array, degree: int) -> Factors:
     return [(variables[..., i : i + 1, :], below[..., start:, :]) for i, start in enumerate(starts)]
 
 
-def joined_products(xp: Any, parts: list[Factors]) -> Iterator[Array]:
+def joined_products(xp: Any, parts: Iterable[Factors]) -> Iterator[Array]:
     """Yield, for each part, its products x_i times lower, one below the other."""
     for factors in parts:
         yield xp.concat([x_i * lower for x_i, lower in factors], axis=-2)
-
-
-def _written_products(xp: Any, parts: list[Factors]) -> Iterator[Array]:
-    """Yield the same, written over each other: memory is taken once, and no gradients recorded."""
-    x_1, rows = parts[0][0][0], max(map(factor_rows, parts))
-    shape = (*x_1.shape[:-2], rows, x_1.shape[-1])
-    place = xp.empty(shape, dtype=x_1.dtype, device=device(x_1))
-    multiply = multiply_into(x_1)
-    for factors in parts:
-        end = 0
-        for x_i, lower in factors:
-            start, end = end, end + lower.shape[-2]
-            multiply(x_i, lower, out=place[..., start:end, :])
-        yield place[..., :end, :]
 
 
 def factor_runs(factors: Factors, most: int) -> Iterator[Factors]:

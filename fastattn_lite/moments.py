@@ -21,6 +21,7 @@ from fastattn_lite import _storage
 from fastattn_lite._arrays import (
     Array,
     accumulation_dtype,
+    array_library,
     broadcast_lead,
     can_write_in_place,
     check_memory,
@@ -32,6 +33,7 @@ from fastattn_lite._arrays import (
 )
 from fastattn_lite.expansion import Expansion
 from fastattn_lite.factorization import (
+    Table,
     block_rows,
     feature_blocks,
     feature_weights,
@@ -41,7 +43,7 @@ from fastattn_lite.progress import Progress
 
 FEATURES_AT_ONCE = 2**21
 """How many feature values below the last degree a chunk may hold (8 MiB in float32)."""
-TOKENS_AT_ONCE = 4096
+TOKENS_AT_ONCE = 2048
 """Most tokens in a chunk: enough for fast products, few enough for a processor's cache."""
 
 
@@ -81,7 +83,7 @@ class Moments:
         Raises `TypeError` or `ValueError` naming the argument that does not fit.
         Equation: eq-moments (chapter intro).
         """
-        return cls.empty(key, value, order=order)._with_tokens(key, value, chunk_size)
+        return cls.empty(key, value, order=order).with_tokens(key, value, chunk_size, Table())
 
     def update(self, key: Array, value: Array, *, chunk_size: int | None = None) -> Moments:
         """Return the moments with more tokens added; one token costs O(R d_v).
@@ -94,7 +96,7 @@ class Moments:
         namespace(moments=self.sums, key=key, value=value)
         shape = moments_shape(key, value, self.order)
         check_kinds(self.kind(), kind_of(shape, self.order, key.shape[-1], self.key_map))
-        return self._with_tokens(key, value, chunk_size)
+        return self.with_tokens(key, value, chunk_size, Table())
 
     def __add__(self, other: Moments) -> Moments:
         """Return the moments of both sets of tokens together.
@@ -123,22 +125,14 @@ class Moments:
         self, query: Array, expansion: Expansion, *, chunk_size: int | None = None
     ) -> tuple[Array, Array]:
         """Return what `evaluate` does and the normalisers G_i (..., n), which gradients need."""
-        xp = namespace(query=query, moments=self.sums)
+        namespace(query=query, moments=self.sums)
         check_token_axes(query=query)
         if query.shape[-1] != self.dim:
             raise ValueError(
                 f"query: expected the dimension of the moments ({self.dim}), "
                 f"got {query.shape[-1]} (shape {tuple(query.shape)})"
             )
-        lead = broadcast_lead(query, self.sums, names="query, moments")
-        size = tokens_at_once(lead, self.dim, expansion.order)
-        weighted = self.weighted(expansion)
-        with full_precision(query):
-            pairs = [
-                quotient(xp, weighted_sums(xp, query[..., tokens, :], weighted, expansion.order))
-                for tokens in chunks(query.shape[-2], chunk_size, size)
-            ]
-        return joined(xp, pairs)
+        return self.at_queries(query, expansion, chunk_size, Table())
 
     def weighted(self, expansion: Expansion) -> Array:
         """Return w_a M_a for the monomials of the expansion, the first ones of the moments."""
@@ -177,15 +171,35 @@ class Moments:
         key_map = (found["normalization"], found["scale"])
         return cls(sums, found["order"], found["dim"], key_map)
 
-    def _with_tokens(self, key: Array, value: Array, chunk_size: int | None) -> Moments:
-        xp, sums = namespace(key=key), self.sums
+    def with_tokens(
+        self, key: Array, value: Array, chunk_size: int | None, table: Table
+    ) -> Moments:
+        """Return what `update` does; the features are written to the table."""
+        xp, sums = array_library(key), self.sums
+        add = adder(xp, sums, key, value)
         size = tokens_at_once(tuple(sums.shape[:-2]), self.dim, self.order)
         for tokens in chunks(key.shape[-2], chunk_size, size):
             keys = xp.astype(key[..., tokens, :], sums.dtype, copy=False)
-            extended = with_one(xp, value[..., tokens, :], sums.dtype)
+            values = value[..., tokens, :]
             with full_precision(key):
-                sums = sums + feature_sums(xp, keys, extended, self.order)
+                found = feature_sums(xp, keys, with_one(xp, values, sums.dtype), self.order, table)
+            sums = sums + found if sums is self.sums else add(sums, found)
         return replace(self, sums=sums)
+
+    def at_queries(
+        self, query: Array, expansion: Expansion, chunk_size: int | None, table: Table
+    ) -> tuple[Array, Array]:
+        """Return what `quotients` does; the features are written to the table."""
+        xp, pairs = array_library(query), list[tuple[Array, Array]]()
+        lead = broadcast_lead(query, self.sums, names="query, moments")
+        size, weighted = tokens_at_once(lead, self.dim, expansion.order), self.weighted(expansion)
+        with full_precision(query):
+            for tokens in chunks(query.shape[-2], chunk_size, size):
+                rows = query[..., tokens, :]
+                pairs.append(
+                    quotient(xp, weighted_sums(xp, rows, weighted, expansion.order, table))
+                )
+        return joined(xp, pairs)
 
     def check_same_kind(self, other: Moments) -> None:
         """Raise an error that says what differs, unless the other moments may be added."""
@@ -268,17 +282,23 @@ def stream_moments(
     return total
 
 
-def feature_sums(xp: Any, tokens: Array, partners: Array, order: int) -> Array:
+def feature_sums(
+    xp: Any, tokens: Array, partners: Array, order: int, table: Table | None = None
+) -> Array:
     """Return sum_j x_j^a y_j for tokens x (..., n, d) and partners y (..., n, m): (..., R, m)."""
-    blocks = feature_blocks(xp, tokens, order, partners)
+    blocks = feature_blocks(xp, tokens, order, partners, table=table)
     return xp.concat([block @ partners for block in blocks], axis=-2)
 
 
-def weighted_sums(xp: Any, query: Array, weighted: Array, order: int) -> Array:
+def weighted_sums(
+    xp: Any, query: Array, weighted: Array, order: int, table: Table | None = None
+) -> Array:
     """Return [F_i, G_i] = sum_a q_i^a (w_a M_a), shape (..., n, d_v + 1), tokens last in memory."""
-    blocks = feature_blocks(xp, xp.astype(query, weighted.dtype, copy=False), order, weighted)
+    query = xp.astype(query, weighted.dtype, copy=False)
+    blocks = feature_blocks(xp, query, order, weighted, table=table)
     rows = xp.matrix_transpose(weighted)
-    result, start = rows[..., :1] @ next(blocks), 1
+    first = next(blocks)
+    result = rows[..., : (start := first.shape[-2])] @ first
     add = adder(xp, query, weighted)
     for block in blocks:
         stop = start + block.shape[-2]
@@ -301,23 +321,28 @@ def prefix_sums(
     moments: Moments,
     expansion: Expansion,
     parts: list[slice],
+    tables: tuple[Table, Table],
 ) -> tuple[list[Array], Moments]:
     """Return [F_i, G_i] over the tokens before each part, and the moments after all parts.
 
     Shapes: a part of m tokens gives (..., d_v + 1, m), tokens last as in `feature_blocks`.
     Formula: sum_a w_a q_i^a M_a, then M_a += sum_j k_j^a [v_j, 1] over the part; block of
-    monomials by block, each through all parts, so that its moments stay in the cache.
+    monomials by block, each through all parts, so that its moments stay in the cache. The
+    features of queries and keys are written to the two `tables`.
     """
-    xp, weights = namespace(query=query), _weights(expansion, moments)
+    xp, weights = array_library(query), _weights(expansion, moments)
     lead = broadcast_lead(query, moments.sums, names="query, moments")
-    most = block_rows(math.prod(lead) * query.shape[-2])
+    most = block_rows(math.prod(lead) * query.shape[-2], weights.shape[0])
     used = query, key, extended, moments.sums
-    features = (feature_blocks(xp, x, expansion.order, *used, most=most) for x in (query, key))
+    blocks = (
+        feature_blocks(xp, x, expansion.order, *used, most=most, table=table)
+        for x, table in zip((query, key), tables, strict=True)
+    )
     zeros = functools.partial(xp.zeros, dtype=query.dtype, device=device(query))
     shape = (*lead, extended.shape[-1])
     sums = [zeros((*shape, tokens.stop - tokens.start)) for tokens in parts]
     add, after, start = adder(xp, *used), list[Array](), 0
-    for queries, keys in zip(*features, strict=True):
+    for queries, keys in zip(*blocks, strict=True):
         block = slice(start, start := start + keys.shape[-2])
         running = contiguous(xp, moments.sums[..., block, :])
         for i, tokens in enumerate(parts):
@@ -330,7 +355,7 @@ def prefix_sums(
 
 def _weights(expansion: Expansion, moments: Moments) -> Array:
     """Return the w_a as one column, in the type and on the device of the moments."""
-    xp, sums = namespace(moments=moments.sums), moments.sums
+    xp, sums = array_library(moments.sums), moments.sums
     weights = feature_weights(expansion, moments.dim)
     return xp.asarray(weights, dtype=sums.dtype, device=device(sums))[:, None]
 

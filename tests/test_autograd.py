@@ -124,7 +124,7 @@ def test_no_value_columns():
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_strided_inputs_and_features_in_several_parts(is_causal, monkeypatch):
     for module in ("factorization", "autograd"):
-        monkeypatch.setattr(f"fastattn_lite.{module}.block_rows", lambda _tokens: 4)
+        monkeypatch.setattr(f"fastattn_lite.{module}.block_rows", lambda _tokens, _features: 4)
     inputs = [x.detach().mT.contiguous().mT.requires_grad_() for x in tensors(dim=6)]
     assert not inputs[0].is_contiguous()
     assert_gradients_of_the_direct_sum(inputs, expansion=taylor(3), is_causal=is_causal)
