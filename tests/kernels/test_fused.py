@@ -193,23 +193,26 @@ def test_same_inputs_give_the_same_bits(n, d, runs, is_causal):
         assert all(torch.equal(x, y) for x, y in zip(first, once(), strict=True))
 
 
+@pytest.mark.filterwarnings("ignore::fastattn_lite.attention.ExpansionWarning")
 @pytest.mark.parametrize("expansion", [taylor(1), taylor(2), taylor(3)])
 def test_chunks_in_turn_equal_chunks_side_by_side(expansion, monkeypatch):
     inputs = tokens((2, 600, 16), (2, 600, 16), (2, 600, 24), dtype=SINGLE)
     exact = kernel_attention(*(x.double() for x in inputs), expansion=expansion, is_causal=True)
+    rough = relative(plain(*inputs, expansion, True), exact)
+    monkeypatch.setattr(settings, "CAUSAL_PAIRS", (-1, 0))
     for in_turn in (True, False):
-        monkeypatch.setattr(forward, "runs", lambda *_, chosen=in_turn: chosen)
-        poison_empty(monkeypatch)
-        found = fast_attention(*inputs, expansion=expansion, is_causal=True, backend="triton")
-        monkeypatch.undo()
-        assert relative(found, exact) < 1e-6
+        with monkeypatch.context() as patch:
+            patch.setattr(forward, "runs", lambda *_, chosen=in_turn: chosen)
+            poison_empty(patch)
+            found = fast_attention(*inputs, expansion=expansion, is_causal=True, backend="triton")
+        assert relative(found, exact) <= 2 * rough + FLOOR[SINGLE]
 
 
 def test_chunks_are_taken_in_turn_where_heads_keep_the_device_busy(monkeypatch):
     key, cut = states.transposed(tokens((2, 600, 16), dtype=SINGLE)[0]), states.Chunks(256, 3)
-    assert states.runs(key, 2, cut)
-    monkeypatch.setattr(states, "processors", lambda _: 132)
-    assert not states.runs(key, 2, cut)
+    for processors, in_turn in ((1, True), (132, False)):
+        monkeypatch.setattr(states, "processors", lambda _, count=processors: count)
+        assert states.runs(key, 2, cut) == in_turn
     assert states.runs(key, 2, states.Chunks(1024, 1))
 
 
