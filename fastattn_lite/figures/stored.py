@@ -23,6 +23,8 @@ STEPS_ONLY = ("_roofline", "_log")
 NOT_ATTENTION = ("matrix products",)
 OF_THE_DEVICE = ("bf16 product", "device copy")
 """What is measured of the device itself, at sizes of its own: no line of the figure."""
+OTHER_CASES = {"decode", "in a graph"}
+"""Remarks of samples that the figure leaves out: one token, and calls without the host's time."""
 TRAINED = "forward + backward"
 DROPPED = ("doublings", "peak memory", "forward", TRAINED)
 """Remarks behind a comma that are not part of the name of an implementation."""
@@ -56,17 +58,22 @@ def series_of(results: Iterable[tuple[str, Result]]) -> list[dict[str, Any]]:
     found: dict[tuple[Any, ...], dict[int, list[float]]] = {}
     for source, result in results:
         for sample in result["samples"]:
-            if sample["unit"] in UNITS and sample["what"] not in OF_THE_DEVICE:
+            if _is_drawn(sample):
                 points = found.setdefault(_key(source, sample), {})
                 new, tokens = _least_and_quartile(sample), sample["tokens"]
                 points[tokens] = min(new, points.get(tokens, new))
     return [
         dict(
             zip(FIELDS, key, strict=True),
-            points=[[n, *(float(f"{x:.4g}") for x in points[n])] for n in sorted(points)],
+            points=[[n, *(float(f"{x:.3g}") for x in points[n])] for n in sorted(points)],
         )
         for key, points in found.items()
     ]
+
+
+def _is_drawn(sample: dict[str, Any]) -> bool:
+    name, *remarks = str(sample["what"]).split(", ")
+    return sample["unit"] in UNITS and name not in OF_THE_DEVICE and not OTHER_CASES & {*remarks}
 
 
 def source_name(result: Result) -> str:
@@ -108,11 +115,11 @@ def kind_of(name: str) -> str:
 
 
 def _heads(result: Result) -> str:
-    counts = {sample.get("heads", 1) for sample in result["samples"] if sample["unit"] == "s"}
-    most = max(counts)
+    heads = {s["tokens"]: s.get("heads", 1) for s in result["samples"] if _is_drawn(s)}
+    most = max(heads.values())
     if most == 1:
         return say(SECTION, "one_head")
-    full = max(s["tokens"] for s in result["samples"] if s.get("heads", 1) == most)
+    full = max(tokens for tokens, count in heads.items() if count == most)
     return say(SECTION, "heads", most=most, tokens=format_number(full))
 
 
