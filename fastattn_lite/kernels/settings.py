@@ -51,9 +51,7 @@ def settings_for(x: torch.Tensor, *widths: int) -> Settings:
         )  # fmt: skip
     if width > 64:
         stages = 3 if shared_memory(x.device) >= ROOMY else 2
-        return Settings(
-            lines=128, moment_stages=2, warps=8, pair_warps=8, pair_stages=stages
-        )
+        return Settings(lines=128, moment_stages=2, warps=8, pair_warps=8, pair_stages=stages)
     if width <= 32:
         return Settings(lines=128, stages=3)
     return Settings()
