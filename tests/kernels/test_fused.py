@@ -232,6 +232,22 @@ def test_float16_moments_of_many_tokens_do_not_overflow():
     assert relative(found, expected) < 2e-3
 
 
+@pytest.mark.filterwarnings("ignore::fastattn_lite.attention.ExpansionWarning")
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid:RuntimeWarning")
+@pytest.mark.parametrize(("order", "last", "first_beyond"), [(2, 350, 370), (3, 71, 75)])
+def test_float16_overflows_where_the_polynomial_passes_65504(form, order, last, first_beyond):
+    """Through the scores f(s) is rounded to float16; the moments are means, and go further."""
+    value = tokens((1, 40, 16), dtype=HALF)[0]
+    for score in (last, first_beyond, 10_000):
+        same = torch.full((1, 40, 16), math.sqrt(score / 16), dtype=HALF, device=DEVICE)
+        options = {"scale": 1.0, "expansion": taylor(order), "backend": "triton"}
+        found = fast_attention(same, same, value, **options)
+        if score == last or (form == "moments" and order == 2):
+            assert relative(found, value.double().mean(1, keepdim=True).expand_as(value)) < 1e-2
+        elif form == "pairs":
+            assert not torch.isfinite(found).any(), "visible, not silently wrong"
+
+
 def test_normalized_tokens_keep_their_type():
     inputs = tokens(*3 * [(1, 50, 16)], dtype=torch.float16)
     found = fast_attention(*inputs, normalization="unit", backend="triton")
