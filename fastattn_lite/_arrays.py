@@ -71,7 +71,12 @@ def _is_real_floating(xp: Any, dtype: Any) -> bool:
 
 def accumulation_dtype(xp: Any, *arrays: Array) -> Any:
     """Return the type to compute in: that of the widest input, but at least float32."""
-    return xp.result_type(*arrays, xp.float32)
+    return _common_dtype(xp, *(array.dtype for array in arrays), xp.float32)
+
+
+@functools.cache
+def _common_dtype(xp: Any, *dtypes: Any) -> Any:
+    return xp.result_type(*dtypes)
 
 
 def check_token_axes(**arrays: Array) -> None:
@@ -86,6 +91,8 @@ def check_token_axes(**arrays: Array) -> None:
 def broadcast_lead(*arrays: Array, names: str) -> tuple[int, ...]:
     """Return the common shape of all axes before the last two (batch, heads, ...)."""
     leads = [tuple(array.shape[:-2]) for array in arrays]
+    if all(lead == leads[0] for lead in leads):
+        return leads[0]
     rank = max(len(lead) for lead in leads)
     padded = [(1,) * (rank - len(lead)) + lead for lead in leads]
     common: list[int] = []
@@ -193,6 +200,7 @@ def check_memory(what: str, numbers: int, info: Any) -> None:
         )
 
 
+@functools.cache
 def physical_memory() -> int:
     """Return the bytes of main memory (64 GiB is assumed where the system does not say)."""
     try:

@@ -38,9 +38,9 @@ from fastattn_lite.factorization import Table
 from fastattn_lite.moments import (
     Moments,
     check_kinds,
+    fitting_shape,
     joined,
     kind_of,
-    moments_shape,
     prefix_sums,
     quotient,
     tokens_at_once,
@@ -174,7 +174,7 @@ def check_moments(
     key: Array, value: Array, order: int, key_map: tuple[str, float], state: Moments | None
 ) -> None:
     """Raise an error where moments would not fit in memory, or not together with the state's."""
-    shape = moments_shape(key, value, order)
+    shape = fitting_shape(array_library(key), key, value, order)
     if state is not None:
         check_kinds(kind_of(shape, order, key.shape[-1], key_map), state.kind())
 

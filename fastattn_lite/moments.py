@@ -222,6 +222,11 @@ def moments_shape(key: Array, value: Array, order: int) -> tuple[int, ...]:
             f"value: expected one value for each of the {key.shape[-2]} keys, "
             f"got the shape {tuple(value.shape)}"
         )
+    return fitting_shape(xp, key, value, order)
+
+
+def fitting_shape(xp: Any, key: Array, value: Array, order: int) -> tuple[int, ...]:
+    """Return the shape of the moments of tokens that were checked; `ValueError` without memory."""
     features = number_of_features(key.shape[-1], order)
     lead = broadcast_lead(key, value, names="key, value")
     shape = (*lead, features, value.shape[-1] + 1)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
+from fastattn_lite._arrays import broadcast_lead
 from fastattn_lite.kernels.backward import attention_backward
 from fastattn_lite.kernels.forward import attention
 from fastattn_lite.kernels.rows import scaled
@@ -20,8 +21,9 @@ def forward(
     is_causal: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return o_i and G_i; heads of queries that share keys and values share their moments."""
-    lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
-    shared = shared_lead(lead, torch.broadcast_shapes(key.shape[:-2], value.shape[:-2]))
+    keys = broadcast_lead(key, value, names="key, value")
+    lead = broadcast_lead(query, key, value, names="query, key, value")
+    shared = shared_lead(lead, keys)
     tokens = (flat(query, lead), flat(key, shared), flat(value, shared))
     output, normaliser = attention(*tokens, scaled(coefficients, scale), is_causal)
     return output.reshape(*lead, *output.shape[1:]), normaliser.reshape(*lead, -1)
@@ -56,7 +58,7 @@ def shared_lead(lead: Lead, keys: Lead) -> Lead:
     Grouped query heads stand in the last of the leading axes, where the keys have length 1; any
     other broadcast is written out.
     """
-    padded = (1,) * (len(lead) - len(keys)) + tuple(keys)
+    padded = (1,) * (len(lead) - len(keys)) + keys
     kept = len(lead)
     while kept > 0 and padded[kept - 1] == 1:
         kept -= 1
