@@ -49,7 +49,7 @@ def namespace(**arrays: Array) -> Any:
 def _library(name: str, array: Array) -> Any:
     """Return the array library of an argument; `TypeError` where it is no plain array."""
     try:
-        xp = array_library(array)
+        xp = array_namespace(array)
     except TypeError:
         raise TypeError(
             f"{name}: expected an array (NumPy, torch, ...), got {type(array).__name__}"
@@ -57,11 +57,6 @@ def _library(name: str, array: Array) -> Any:
     if isinstance(array, np.matrix | np.ma.MaskedArray):
         raise TypeError(f"{name}: expected a plain array, got {type(array).__name__}")
     return xp
-
-
-def array_library(array: Array) -> Any:
-    """Return the array library of an array that has been checked."""
-    return array_namespace(array)
 
 
 @functools.cache

@@ -16,12 +16,11 @@ import warnings
 from dataclasses import replace
 from typing import Any
 
-from array_api_compat import is_torch_array
+from array_api_compat import array_namespace, is_torch_array
 
 from fastattn_lite._arrays import (
     Array,
     accumulation_dtype,
-    array_library,
     broadcast_lead,
     check_attention_inputs,
     check_real,
@@ -174,7 +173,7 @@ def check_moments(
     key: Array, value: Array, order: int, key_map: tuple[str, float], state: Moments | None
 ) -> None:
     """Raise an error where moments would not fit in memory, or not together with the state's."""
-    shape = fitting_shape(array_library(key), key, value, order)
+    shape = fitting_shape(array_namespace(key), key, value, order)
     if state is not None:
         check_kinds(kind_of(shape, order, key.shape[-1], key_map), state.kind())
 
@@ -185,7 +184,7 @@ def starting_moments(
     """Return the moments before these tokens, in the wider type of both."""
     if state is None:
         return replace(Moments.empty(key, value, order=order), key_map=key_map)
-    xp = array_library(key)
+    xp = array_namespace(key)
     dtype = accumulation_dtype(xp, key, value, state.sums)
     return replace(state, sums=xp.astype(state.sums, dtype, copy=False))
 
@@ -218,7 +217,7 @@ def _by_moments(
         return one_token(query, key, value, state, expansion)
     with full_precision(query):
         output, state = _array_attention(query, key, value, state, expansion, **options)
-    xp = array_library(value)
+    xp = array_namespace(value)
     return xp.astype(output, value.dtype, copy=False), state
 
 
@@ -293,7 +292,7 @@ def _array_attention(
     chunk_size: int | None,
 ) -> tuple[Array, Moments]:
     """Return the outputs and the moments with these tokens added, by the portable path."""
-    xp, roots = array_library(query), split_scale(state.key_map[1])
+    xp, roots = array_namespace(query), split_scale(state.key_map[1])
     query, key = (
         root * xp.astype(x, accumulation_dtype(xp, query, key, value), copy=False)
         for root, x in zip(roots, (query, key), strict=True)
@@ -318,7 +317,7 @@ def causal_attention(
 
     Earlier chunks come through the moments, the chunk itself through its scores.
     """
-    xp, pairs = array_library(query), list[tuple[Array, Array]]()
+    xp, pairs = array_namespace(query), list[tuple[Array, Array]]()
     lead = broadcast_lead(query, state.sums, names="query, moments")
     longest, tables = tokens_at_once(lead, state.dim, state.order), (Table(), Table())
     for span in chunks(query.shape[-2], None, max(longest, chunk_size or 0)):

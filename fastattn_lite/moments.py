@@ -15,13 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from array_api_compat import device
+from array_api_compat import array_namespace, device
 
 from fastattn_lite import _storage
 from fastattn_lite._arrays import (
     Array,
     accumulation_dtype,
-    array_library,
     broadcast_lead,
     can_write_in_place,
     check_memory,
@@ -175,7 +174,7 @@ class Moments:
         self, key: Array, value: Array, chunk_size: int | None, table: Table
     ) -> Moments:
         """Return what `update` does; the features are written to the table."""
-        xp, sums = array_library(key), self.sums
+        xp, sums = array_namespace(key), self.sums
         add = adder(xp, sums, key, value)
         size = tokens_at_once(tuple(sums.shape[:-2]), self.dim, self.order)
         for tokens in chunks(key.shape[-2], chunk_size, size):
@@ -190,7 +189,7 @@ class Moments:
         self, query: Array, expansion: Expansion, chunk_size: int | None, table: Table
     ) -> tuple[Array, Array]:
         """Return what `quotients` does; the features are written to the table."""
-        xp, pairs = array_library(query), list[tuple[Array, Array]]()
+        xp, pairs = array_namespace(query), list[tuple[Array, Array]]()
         lead = broadcast_lead(query, self.sums, names="query, moments")
         size, weighted = tokens_at_once(lead, self.dim, expansion.order), self.weighted(expansion)
         with full_precision(query):
@@ -335,7 +334,7 @@ def prefix_sums(
     monomials by block, each through all parts, so that its moments stay in the cache. The
     features of queries and keys are written to the two `tables`.
     """
-    xp, weights = array_library(query), _weights(expansion, moments)
+    xp, weights = array_namespace(query), _weights(expansion, moments)
     lead = broadcast_lead(query, moments.sums, names="query, moments")
     most = block_rows(math.prod(lead) * query.shape[-2], weights.shape[0])
     used = query, key, extended, moments.sums
@@ -360,7 +359,7 @@ def prefix_sums(
 
 def _weights(expansion: Expansion, moments: Moments) -> Array:
     """Return the w_a as one column, in the type and on the device of the moments."""
-    xp, sums = array_library(moments.sums), moments.sums
+    xp, sums = array_namespace(moments.sums), moments.sums
     weights = feature_weights(expansion, moments.dim)
     return xp.asarray(weights, dtype=sums.dtype, device=device(sums))[:, None]
 

@@ -153,11 +153,12 @@ def test_no_stored_time_beats_its_roof(name):
 
 
 def test_the_roof_of_the_gpu_is_the_measured_one():
-    """Not that of the data sheet."""
-    log = load_result("gpu_design_log")
-    roof, sheet = roof_of(log), log["summary"]
-    assert roof.peak < sheet["peak_data_sheet"]["value"]
-    assert roof.bandwidth < sheet["bandwidth_data_sheet"]["value"]
+    """Not that of the data sheet; the log repeats what gpu_h100 of commit 0d087a3 measured."""
+    log = load_result("gpu_design_log")["summary"]
+    measured = {"peak": 762837747561157.8, "bandwidth": 2995196055467.2603}
+    for speed, value in measured.items():
+        assert log[speed]["value"] == value
+        assert log[speed]["value"] < log[f"{speed}_data_sheet"]["value"]
 
 
 @pytest.mark.parametrize("step", ["accumulate", "evaluate"])

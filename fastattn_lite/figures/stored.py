@@ -71,8 +71,14 @@ def series_of(results: Iterable[tuple[str, Result]]) -> list[dict[str, Any]]:
     ]
 
 
-def _is_drawn(sample: dict[str, Any]) -> bool:
+def _words(sample: dict[str, Any]) -> tuple[str, list[str]]:
+    """Return the name of what was measured, and the remarks behind its commas."""
     name, *remarks = str(sample["what"]).split(", ")
+    return name, remarks
+
+
+def _is_drawn(sample: dict[str, Any]) -> bool:
+    name, remarks = _words(sample)
     return sample["unit"] in UNITS and name not in OF_THE_DEVICE and not OTHER_CASES & {*remarks}
 
 
@@ -115,11 +121,10 @@ def kind_of(name: str) -> str:
 
 
 def _heads(result: Result) -> str:
-    heads = {s["tokens"]: s.get("heads", 1) for s in result["samples"] if _is_drawn(s)}
-    most = max(heads.values())
+    calls = [(s.get("heads", 1), s["tokens"]) for s in result["samples"] if _is_drawn(s)]
+    most, full = max(calls)
     if most == 1:
         return say(SECTION, "one_head")
-    full = max(tokens for tokens, count in heads.items() if count == most)
     return say(SECTION, "heads", most=most, tokens=format_number(full))
 
 
@@ -131,7 +136,7 @@ def _least_and_quartile(sample: dict[str, Any]) -> list[float]:
 
 
 def _key(source: str, sample: dict[str, Any]) -> tuple[Any, ...]:
-    name, *remarks = str(sample["what"]).split(", ")
+    name, remarks = _words(sample)
     kind = kind_of(name)
     shown = catalogue()[SECTION].get(f"name.{name}", name)
     words = ", ".join([shown, *(remark for remark in remarks if remark not in DROPPED)])

@@ -145,9 +145,8 @@ def key_gradients(
     value_part = value_gradient(k.x, value, means, coefficients, up.gain, of_value)
     means = combine(with_scaled, coefficients, direction, dtype, derivative=True)
     offsets = combine(with_offsets, slopes(coefficients), direction, dtype)
-    return score_gradient(
-        k.x, value, None, offsets, means, coefficients, up.gain, of_key
-    ), value_part
+    key_part = score_gradient(k.x, value, None, offsets, means, coefficients, up.gain, of_key)
+    return key_part, value_part
 
 
 def score_gradient(

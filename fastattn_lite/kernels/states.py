@@ -233,9 +233,16 @@ def empty_means(x: Transposed, y: Tensor, order: int, chunks: Chunks) -> Weighte
     """Return room for the weighted means of the chunks before each."""
     table, columns = rows.rows_of(order, x.width), padded_width(y.shape[2])
     shape = (x.x.shape[0], chunks.count)
-    means = torch.empty((*shape, table.count * x.width * columns), dtype=y.dtype, device=y.device)
-    sums = torch.empty((*shape, columns), dtype=torch.float32, device=y.device)
+    means, sums = means_and_sums(shape, table.count * x.width, columns, y.dtype, y.device)
     return Weighted(means, sums, order, x.width, table.panels, EARLIER, x.tokens, chunks)
+
+
+def means_and_sums(
+    shape: tuple[int, int], lines: int, columns: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return room for lines of means, and for the plain means, by head and chunk."""
+    means = torch.empty((*shape, lines * columns), dtype=dtype, device=device)
+    return means, torch.empty((*shape, columns), dtype=torch.float32, device=device)
 
 
 def programs(table: rows.Rows, lines: int) -> tuple[int, tuple[tuple[int, ...], ...]]:
@@ -264,9 +271,9 @@ def combine(
     """Return weighted means over the chunks: of f, or with `derivative` of every column of f'."""
     heads, chunks, lines, width = states.sums.shape
     kept = chunks if direction != ALL else 1
-    means = torch.empty((heads, kept, (lines - 1) * width), dtype=dtype, device=states.sums.device)
-    sums = torch.empty((heads, kept, width), dtype=torch.float32, device=states.sums.device)
-    source, weights = entries(coefficients, states.width, derivative, states.sums.device)
+    device = states.sums.device
+    means, sums = means_and_sums((heads, kept), lines - 1, width, dtype, device)
+    source, weights = entries(coefficients, states.width, derivative, device)
     block = 16
     launch(
         combine_kernel, (cdiv(lines, block), heads),
