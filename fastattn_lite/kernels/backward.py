@@ -63,14 +63,14 @@ def attention_backward(
     """
     query, key, value, output = (x.contiguous() for x in (query, key, value, output))
     up = upstream(gradient, output, normaliser, query, is_causal)
-    tokens = (query, key, value)
-    if takes_pairs(key.shape[1], key.shape[2], len(coefficients) - 1, is_causal):
+    tokens, order = (query, key, value), len(coefficients) - 1
+    if takes_pairs(key.shape[1], key.shape[2], order, is_causal):
         return pair_gradients(*tokens, up, coefficients, is_causal, query.dtype)
     cuts, local = (cut_full(key.shape[1], key), cut_full(query.shape[1], query)), None
     if is_causal:
-        cuts = (cut_causal(query.shape[1], padded_width(query.shape[2])),) * 2
+        cuts = (cut_causal(query.shape[1], padded_width(query.shape[2]), order),) * 2
         local = pair_gradients(*tokens, up, coefficients, True, torch.float32, cuts[0].size)
-    q, k = transposed(query), transposed(key)
+    q, k = transposed(query, order), transposed(key, order)
     directions = (EARLIER, LATER) if is_causal else (ALL, ALL)
     of_query = query_gradient(q, k, value, up, coefficients, directions[0], cuts[0], local)
     of_key, of_value = key_gradients(q, k, value, up, coefficients, directions[1], cuts[1], local)

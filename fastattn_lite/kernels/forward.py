@@ -51,7 +51,7 @@ def attention(
     order = len(coefficients) - 1
     if takes_pairs(key.shape[1], key.shape[2], order, is_causal):
         return by_pairs(query, key, value, coefficients, is_causal)
-    values, keys = weighted_means(transposed(key), value, coefficients, is_causal)
+    values, keys = weighted_means(transposed(key, order), value, coefficients, is_causal)
     return evaluate(query, key, value, keys, values, coefficients)
 
 
@@ -60,7 +60,7 @@ def weighted_means(
 ) -> tuple[Weighted, Weighted]:
     """Return the weighted means of values and of keys: of the earlier chunks, or of all."""
     order, dtype = len(coefficients) - 1, value.dtype
-    cut = cut_causal(key.tokens, key.width) if is_causal else cut_full(key.tokens, key.x)
+    cut = cut_causal(key.tokens, key.width, order) if is_causal else cut_full(key.tokens, key.x)
     if is_causal and runs(key, order, cut):
         return accumulate_running(key, value, key.x, coefficients, cut)
     direction = EARLIER if is_causal else ALL

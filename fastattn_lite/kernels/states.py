@@ -21,11 +21,16 @@ ALL, EARLIER, LATER = 0, 1, -1
 """Which chunks a token meets through their moments."""
 TOKEN_TILE = 128
 """Transposed copies are padded to a multiple of it, and chunks hold whole tiles."""
+LONGEST_OF_ORDER_1 = 512
+"""Tokens of a causal chunk at order 1, whose state is small beside the scores of the chunk."""
 
 
 @dataclass(frozen=True)
 class Transposed:
-    """One argument (heads, tokens, dim) with its transposed copy, a row of ones on top."""
+    """One argument (heads, tokens, dim) with its transposed copy, a row of ones on top.
+
+    Order 1 has no rows but that of the constant 1, and needs none: there the copy is x itself.
+    """
 
     x: Tensor
     copy: Tensor
@@ -39,7 +44,7 @@ class Transposed:
     @property
     def padded(self) -> int:
         """The number of tokens with the padding."""
-        return self.copy.shape[2]
+        return cdiv(self.tokens, TOKEN_TILE) * TOKEN_TILE
 
 
 @dataclass(frozen=True)
@@ -119,31 +124,26 @@ def padded_width(width: int) -> int:
     return max(16, 1 << (width - 1).bit_length())
 
 
-def transposed(x: Tensor) -> Transposed:
-    """Return x with its transposed copy."""
+def transposed(x: Tensor, order: int) -> Transposed:
+    """Return x with its transposed copy, as moments of the order take it."""
     heads, tokens, dim = x.shape
-    width, padded = padded_width(dim), cdiv(tokens, TOKEN_TILE) * TOKEN_TILE
+    width, tile = padded_width(dim), 64
+    if order == 1:
+        return Transposed(x, x, width)
+    padded = cdiv(tokens, TOKEN_TILE) * TOKEN_TILE
     copy = torch.empty((heads, width + 1, padded), dtype=x.dtype, device=x.device)
-    tile = 64
     launch(
-        transpose_kernel,
-        (padded // tile, heads),
-        x,
-        copy,
-        tokens,
-        padded,
-        *x.stride(),
-        dim,
-        D=width,
-        BT=tile,
-        num_warps=4,
-    )
+        transpose_kernel, (padded // tile, heads),
+        x, copy, tokens, padded, *x.stride(), dim, D=width, BT=tile, num_warps=4,
+    )  # fmt: skip
     return Transposed(x, copy, width)
 
 
-def cut_causal(tokens: int, width: int) -> Chunks:
+def cut_causal(tokens: int, width: int, order: int) -> Chunks:
     """Return the chunks of the causal form: within one the cost is quadratic."""
     size = max(TOKEN_TILE, 16 * width)
+    if order == 1:
+        size = min(size, LONGEST_OF_ORDER_1)
     return Chunks(size, cdiv(max(tokens, 1), size))
 
 
@@ -204,7 +204,8 @@ def start_accumulation(
     (count, panels), (z_count, z_panels) = programs(table, lines), programs(z_table, lines)
     launch(
         accumulate_kernel, (z_count + count, 1 if is_running else chunks.count, x.x.shape[0]),
-        x.copy, x.tokens, x.padded, chunks.size, chunks.count, z_count,
+        x.x, x.copy, *x.x.stride(), x.x.shape[2], x.tokens, x.padded, chunks.size, chunks.count,
+        z_count,
         z, *of_z, *variables(order - 1, x.width, z.device), *z.stride(), z.shape[2],
         y, *of_y, *variables(order, x.width, y.device), *y.stride(), y.shape[2],
         ORDER=order, PANELS=panels, R=table.count, Z_PANELS=z_panels, Z_R=z_table.count,

@@ -209,7 +209,7 @@ def test_chunks_in_turn_equal_chunks_side_by_side(expansion, monkeypatch):
 
 
 def test_chunks_are_taken_in_turn_where_heads_keep_the_device_busy(monkeypatch):
-    key, cut = states.transposed(tokens((2, 600, 16), dtype=SINGLE)[0]), states.Chunks(256, 3)
+    key, cut = states.transposed(tokens((2, 600, 16), dtype=SINGLE)[0], 2), states.Chunks(256, 3)
     for processors, in_turn in ((1, True), (132, False)):
         monkeypatch.setattr(states, "processors", lambda _, count=processors: count)
         assert states.runs(key, 2, cut) == in_turn
@@ -348,9 +348,23 @@ def most_pairs(dim, order, is_causal):
 
 def test_chunks_hold_every_token():
     for n in (1, 127, 128, 129, 5000):
-        for cut in (states.cut_causal(n, 16), states.cut_full(n, torch.zeros(3, n, 16))):
+        causal = [states.cut_causal(n, dim, order) for dim in (16, 64) for order in (1, 2)]
+        for cut in (*causal, states.cut_full(n, torch.zeros(3, n, 16))):
             assert (cut.count - 1) * cut.size < n <= cut.count * cut.size
             assert cut.size % states.TOKEN_TILE == 0
+
+
+def test_chunks_of_order_1_are_short_for_their_state_is_small():
+    assert states.cut_causal(5000, 64, 1).size < states.cut_causal(5000, 64, 2).size
+    assert states.cut_causal(5000, 16, 1).size <= states.cut_causal(5000, 16, 2).size
+
+
+def test_order_1_takes_its_keys_as_they_lie(monkeypatch):
+    """No transposed copy is made: nothing but row 0 is summed."""
+    monkeypatch.setattr(states, "launch", None)
+    query = tokens((2, 300, 16), dtype=SINGLE)[0]
+    assert states.transposed(query, 1).copy is query
+    assert states.transposed(query, 1).padded == 384
 
 
 def test_kernels_start_on_the_gpu_of_their_first_tensor(launches) -> None:
