@@ -31,8 +31,8 @@ IMPLEMENTATIONS = {
 }
 QUADRATIC = {"flash", "cudnn", "flex"}
 SOFTMAX = ("flash", "cudnn")
-LONGEST_CALL = 0.3
-"""No size is tried where one call would take more seconds than this."""
+LONGEST_CALL, LONGEST_RACE = 0.3, 0.6
+"""No size is tried where one call would take more seconds, or one that a goal compares with."""
 TOKENS_AT_ONCE = 65_536
 """Heads are dropped where more tokens than this would meet all of them."""
 CHECK_TOKENS, CHECK_HEADS = 4_096, 2
@@ -101,6 +101,13 @@ class Case:
     name: str
     tokens: int
     heads: int
+
+    @property
+    def longest(self) -> float:
+        """The most seconds that a call may take to be tried."""
+        each = self.problem
+        is_race = (self.name, each.direction, each.dim, each.is_causal) in RATIO_GOALS
+        return LONGEST_RACE if is_race and self.tokens == GOAL_TOKENS else LONGEST_CALL
 
     @property
     def in_graph(self) -> bool:
@@ -243,7 +250,7 @@ class Survey:
             return
         if self.budget.is_spent:
             self.left_out.append(case)
-        elif (seconds := self.predicted(case)) > LONGEST_CALL:
+        elif (seconds := self.predicted(case)) > case.longest:
             self._end(case, f"a call would take about {1000 * seconds:,.0f} ms")
         else:
             try:

@@ -1,9 +1,9 @@
 """What `bench --gpu` runs on the device: each implementation, its inputs, errors, times, memory.
 
 Error: relative Frobenius distance from the direct sum in float64, at n = 4,096. Time: CUDA events
-around calls on inputs in turn, launches and autograd included; for short sequences also from a CUDA
-graph, where the host has nothing to do. Memory: the allocator's peak above
-inputs and results.
+between calls in a row on inputs in turn, launches and autograd included; for short sequences also
+from a CUDA graph, where the host has nothing to do. Memory: the allocator's peak above inputs and
+results.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import contextlib
 import functools
 import itertools
 import math
-import statistics
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -364,23 +363,27 @@ def graph_times(call: Call, sets: list[list[Tensor]], repeats: int) -> list[floa
 def times(call: Call, sets: list[list[Tensor]], repeats: int) -> list[float]:
     """Return seconds a call, each the mean of as many calls as fill about 2 ms."""
     turn = itertools.cycle(sets)
-    seconds_of(call, turn, 2)
-    estimate = statistics.median(seconds_of(call, turn, 1) for _ in range(3))
+    estimate = min(series(call, turn, 1, 2))
     calls = max(1, min(20, int(BATCH_SECONDS / estimate)))
     repeats = max(3, min(repeats, int(SERIES_SECONDS / (calls * estimate))))
-    return [seconds_of(call, turn, calls) for _ in range(repeats)]
+    return series(call, turn, calls, repeats)
 
 
-def seconds_of(call: Call, turn: Iterator[list[Tensor]], calls: int) -> float:
-    """Return the mean seconds of some calls in a row."""
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+def series(call: Call, turn: Iterator[list[Tensor]], calls: int, repeats: int) -> list[float]:
+    """Return the mean seconds of so many calls in a row, so many times without a pause.
+
+    The host is ahead from the first calls on, which are not timed. So its time to start a call
+    counts where it is longer than what the device does, and not where it is shorter.
+    """
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(repeats + 1)]
     torch.cuda.synchronize()
-    start.record()
-    for _ in range(calls):
-        call(*next(turn))
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end) / 1000 / calls
+    for event in events:
+        for _ in range(calls):
+            call(*next(turn))
+        event.record()
+    torch.cuda.synchronize()
+    pairs = itertools.pairwise(events)
+    return [start.elapsed_time(end) / 1000 / calls for start, end in pairs]
 
 
 def peaks(repeats: int) -> Samples:

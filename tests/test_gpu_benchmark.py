@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 from types import SimpleNamespace
@@ -369,6 +370,46 @@ def test_each_thing_missing_is_named(monkeypatch):
 def test_options_of_the_other_benchmark_are_refused(arguments, words, capsys):
     assert main(["bench", *arguments]) == 1
     assert words in capsys.readouterr().err
+
+
+def test_a_call_that_a_goal_compares_with_may_take_longer():
+    race = Problem(64, 2, False, True, ("cudnn",))
+    sizes = {n: Case(race, "cudnn", n, 64).longest for n in (16_384, 65_536, 262_144)}
+    assert sizes == {16_384: 0.3, 65_536: 0.6, 262_144: 0.3}
+    assert Case(race, "flash", 65_536, 64).longest == 0.3
+    made = survey(times=0.03)
+    for tokens in (16_384, 65_536):
+        made.take(Case(race, "cudnn", tokens, 64))
+    assert [s["tokens"] for s in made.samples] == [16_384, 65_536], "0.48 s"
+
+
+class Device:
+    """A device that works through calls behind the host; the host waits where it is told to."""
+
+    def __init__(self, on_host: float, on_device: float) -> None:
+        self.on_host, self.on_device, self.host, self.free = on_host, on_device, 0.0, 0.0
+
+    def call(self) -> None:
+        self.host += self.on_host
+        self.free = max(self.free, self.host) + self.on_device
+
+    def synchronize(self) -> None:
+        self.host = max(self.host, self.free) + 5.0
+
+    def event(self, **_: object) -> SimpleNamespace:
+        event = SimpleNamespace(at=math.nan)
+        event.record = lambda: setattr(event, "at", max(self.free, self.host))
+        event.elapsed_time = lambda end: 1000 * (end.at - event.at)
+        return event
+
+
+@pytest.mark.parametrize(("on_host", "on_device"), [(0.2, 3.0), (0.2, 0.1)])
+def test_calls_in_a_row_take_the_longer_of_host_and_device(on_host, on_device, monkeypatch):
+    made = Device(on_host, on_device)
+    monkeypatch.setattr(torch.cuda, "Event", made.event)
+    monkeypatch.setattr(torch.cuda, "synchronize", made.synchronize)
+    found = gpu_calls.series(made.call, itertools.cycle([[]]), calls=2, repeats=3)
+    assert found == pytest.approx(3 * [max(on_host, on_device)])
 
 
 def test_without_a_gpu_the_command_says_so(monkeypatch, capsys):
