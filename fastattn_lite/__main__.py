@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import functools
 import json
 import shlex
@@ -17,7 +16,7 @@ from fastattn_lite import __version__, benchmark, gpu_benchmark, machine, roofli
 from fastattn_lite.attention import BACKENDS
 from fastattn_lite.complexity import Timing
 from fastattn_lite.progress import Progress
-from fastattn_lite.results import list_results, save_result
+from fastattn_lite.results import list_results, new_result, save_result
 
 CPU_TITLE = "Fast attention of order 2 on a CPU, float32"
 QUICK = benchmark.Plan(tokens=16_384, race_tokens=(512, 1024, 2048, 4096), repeats=3)
@@ -188,21 +187,14 @@ def record(
     options = {name: value for name, value in vars(given).items() if name not in {"run", "json"}}
     words = [f"--{n.replace('_', '-')} {_words(v)}".strip() for n, v in options.items() if v]
     command = "bench" if given.run is bench_and_print else "roofline"
-    is_gpu = bool(getattr(given, "gpu", False))
-    return {
-        "schema_version": 1,
-        "name": given.json.stem,
-        "title": title,
-        "command": " ".join(
-            [f"python -m fastattn_lite {command}", *words, f"--json {given.json.name}"]
-        ),
-        "commit": machine.commit(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": machine.device() | ({"accelerator": machine.accelerator()} if is_gpu else {}),
-        "versions": machine.versions() | (machine.accelerator_versions() if is_gpu else {}),
-        "samples": measured.samples,
-        "summary": {name: finding.entry() for name, finding in measured.findings.items()},
-    }
+    return new_result(
+        given.json.stem,
+        title,
+        " ".join([f"python -m fastattn_lite {command}", *words, f"--json {given.json.name}"]),
+        measured.samples,
+        {name: finding.entry() for name, finding in measured.findings.items()},
+        on_gpu=bool(getattr(given, "gpu", False)),
+    )
 
 
 def _words(value: Any) -> str:

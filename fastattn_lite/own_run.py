@@ -6,7 +6,6 @@ one, otherwise on the CPU.
 
 from __future__ import annotations
 
-import datetime
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from fastattn_lite import machine
 from fastattn_lite.attention import fast_attention
 from fastattn_lite.complexity import measure
 from fastattn_lite.reference import softmax_attention
-from fastattn_lite.results import validate_result
+from fastattn_lite.results import new_result, validate_result
 
 FIRST_TOKENS = 256
 REPEATS = 3
@@ -93,18 +92,9 @@ def own_run(
     place = _place()
     samples = _samples(place, most_tokens, seconds, dim=dim, order=order, is_causal=is_causal)
     shown = f"{dim=}, {order=}, {is_causal=}"
-    result = {
-        "schema_version": 1,
-        "name": "own_run",
-        "title": f"A short run with {shown}, float32",
-        "command": f"fastattn_lite.own_run.own_run({shown}, {most_tokens=}, {seconds=})",
-        "commit": machine.commit(),
-        "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
-        "device": place.device(),
-        "versions": machine.versions(),
-        "samples": list(samples),
-        "summary": {},
-    }
+    title = f"A short run with {shown}, float32"
+    command = f"fastattn_lite.own_run.own_run({shown}, {most_tokens=}, {seconds=})"
+    result = new_result("own_run", title, command, samples) | {"device": place.device()}
     validate_result(result)
     return result
 

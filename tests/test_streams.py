@@ -137,7 +137,8 @@ def peak(count: int) -> int:
 
 def test_memory_does_not_grow_with_the_stream() -> None:
     peak(1)
-    assert peak(1000) < 1.1 * peak(100) + 4096
+    short, long = (min(peak(count) for _ in range(3)) for count in (100, 1000))
+    assert long < 1.1 * short + 4096, "the least of three: an interpreter allocates, too"
 
 
 @pytest.mark.parametrize(

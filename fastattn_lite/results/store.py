@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from fastattn_lite import machine
 from fastattn_lite.results.validation import SCHEMA, validate_result
 
 FOLDER = Path(__file__).parent
@@ -32,6 +35,30 @@ def load_result(name: str) -> dict[str, Any]:
     if data["name"] != name:
         raise ValueError(f"name: expected {name!r}, that of the file, got {data['name']!r}")
     return data
+
+
+def new_result(
+    name: str,
+    title: str,
+    command: str,
+    samples: Iterable[dict[str, Any]],
+    summary: dict[str, Any] | None = None,
+    *,
+    on_gpu: bool = False,
+) -> dict[str, Any]:
+    """Return samples of today as a stored result, with this machine, its versions, the commit."""
+    return {
+        "schema_version": 1,
+        "name": name,
+        "title": title,
+        "command": command,
+        "commit": machine.commit(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "device": machine.device() | ({"accelerator": machine.accelerator()} if on_gpu else {}),
+        "versions": machine.versions() | (machine.accelerator_versions() if on_gpu else {}),
+        "samples": list(samples),
+        "summary": summary or {},
+    }
 
 
 def save_result(data: dict[str, Any], path: str | Path) -> Path:
