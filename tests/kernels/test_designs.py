@@ -1,0 +1,81 @@
+"""The designs that `tools.gpu_designs` times: each changes one thing, and no result."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from fastattn_lite import fast_attention, kernel_attention, taylor
+from fastattn_lite.kernels import forward, rows, settings, states
+from tools import gpu_designs
+from tools.gpu_designs import ALL, DESIGNS, LARGEST_DIFFERENCE
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+EACH = [pytest.param(design, id=design.name) for design in DESIGNS]
+
+
+def choices(dim: int) -> tuple[object, ...]:
+    """Return all that a design may change."""
+    like = torch.zeros(1, 1, dim, dtype=torch.bfloat16, device=DEVICE)
+    tiles = dataclasses.astuple(forward.settings_for(like, dim, dim))
+    cut = forward.cut_causal(5_000, dim, 2)
+    return (
+        *tiles, rows.rows_of(2, dim).panels, cut, forward.runs, states.settings_for(like, dim, dim)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("design", EACH)
+def test_a_design_changes_its_cases_and_is_undone(design):
+    for dim, _ in design.cases:
+        before = choices(dim)
+        with design.change():
+            assert choices(dim) != before
+        assert choices(dim) == before
+
+
+@pytest.mark.parametrize("design", EACH)
+def test_a_design_computes_the_same(design, monkeypatch):
+    monkeypatch.setattr(settings, "CAUSAL_PAIRS", (-1, 0))
+    monkeypatch.setattr(settings, "FULL_PAIRS", (-1, 0))
+    dim, is_causal = design.cases[-1]
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(3, 1, 270, dim, generator=generator).to(DEVICE, torch.float16)
+    with design.change():
+        found = fast_attention(*drawn, is_causal=is_causal, backend="triton")
+    exact = kernel_attention(*drawn.double(), expansion=taylor(2), is_causal=is_causal)
+    assert float((found.double() - exact).norm() / exact.norm()) < LARGEST_DIFFERENCE
+
+
+def test_every_prediction_has_its_case():
+    assert len({design.name for design in DESIGNS}) == len(DESIGNS)
+    for design in DESIGNS:
+        assert set(design.cases) <= set(ALL)
+        assert len(design.predicted) in (0, len(design.cases))
+        assert all(0.5 < guess < 2 for guess in design.predicted)
+        assert "by hand" in design.text or design.predicted, "seen before, or predicted"
+
+
+def test_a_design_that_is_wrong_is_left_out(monkeypatch):
+    heard, design = list[str](), DESIGNS[0]
+    outputs = iter([torch.ones(2), torch.tensor([1.0, 1.1])])
+    monkeypatch.setattr(gpu_designs, "call", lambda *_: next(outputs))
+    assert gpu_designs.tried(design, ALL[0], [], heard.append) == []
+    assert "left out: its outputs differ from today's by 7.1e-02" in heard[0]
+
+
+def test_quotients_are_those_of_the_design_over_today(monkeypatch):
+    design, inside = DESIGNS[0], list[bool]()
+    whole = rows.rows_of(2, 64).panels
+
+    def seconds(*_: object) -> list[float]:
+        inside.append(rows.rows_of(2, 64).panels != whole)
+        return [3.0 if inside[-1] else 2.0]
+
+    monkeypatch.setattr(gpu_designs, "call", lambda *_: torch.ones(2))
+    monkeypatch.setattr(gpu_designs, "seconds", seconds)
+    (made,) = gpu_designs.tried(design, ALL[0], [], lambda _: None)
+    assert made["values"] == gpu_designs.ROUNDS * [1.5]
+    assert made["predicted"] == design.predicted[0]
+    assert inside == gpu_designs.ROUNDS * [True, False], "in turn"

@@ -1,0 +1,323 @@
+"""python -m tools.gpu_designs --json gpu_designs.json: what each choice in the kernels is worth.
+
+Each design differs from today's kernels in one thing. The forward pass is timed with both in turn,
+order 2, bfloat16, 64 heads, 65,536 tokens; what counts is the quotient. `predicted` was written
+down before the first measurement, and is left out where a run by hand had shown the outcome.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import itertools
+import multiprocessing
+import statistics
+import sys
+from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+
+from fastattn_lite import fast_attention, gpu_benchmark
+from fastattn_lite.gpu_calls import series
+from fastattn_lite.kernels import backward, forward, rows, states
+from fastattn_lite.results import new_result, save_result
+
+HEADS, TOKENS, ORDER, ROUNDS = 64, 65_536, 2, 7
+LARGEST_DIFFERENCE = 0.01
+"""Relative distance of a design's outputs from today's: both are rounded to bfloat16."""
+PROCESSES = 8
+TITLE = "Designs of the fused kernels, time over today's, predicted and measured: order 2, bfloat16"
+Case = tuple[int, bool]
+"""Head dimension, and whether causal."""
+Change = Callable[[], contextlib.AbstractContextManager[Any]]
+FULL_64, FULL_32, CAUSAL_64, CAUSAL_32 = (64, False), (32, False), (64, True), (32, True)
+ALL = (FULL_64, FULL_32, CAUSAL_64, CAUSAL_32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Design:
+    """One change, and the time it should take over that of today's kernels, by case."""
+
+    name: str
+    text: str
+    change: Change
+    cases: tuple[Case, ...]
+    predicted: tuple[float, ...] = ()
+
+    def sample(self, case: Case, ratios: list[float]) -> dict[str, Any]:
+        """Return the quotients as a stored result holds them."""
+        made = sample(f"{self.name}, time over that of today's kernels", case, "1", ratios)
+        made["design"] = self.text
+        if self.predicted:
+            made["predicted"] = self.predicted[self.cases.index(case)]
+        return made
+
+
+def sample(what: str, case: Case, unit: str, values: list[float]) -> dict[str, Any]:
+    """Return a measured series as a stored result holds it."""
+    return {
+        "what": what, "library": "triton", "is_causal": case[1], "tokens": TOKENS, "dim": case[0],
+        "order": ORDER, "heads": HEADS, "number_bytes": 2, "unit": unit, "values": values,
+    }  # fmt: skip
+
+
+def settings(**fields: int) -> Change:
+    """Return the change of some tiles, warps or stages."""
+
+    @contextlib.contextmanager
+    def change() -> Generator[None]:
+        chosen = forward.settings_for
+
+        def other(*given: Any) -> Any:
+            return dataclasses.replace(chosen(*given), **fields)
+
+        with contextlib.ExitStack() as stack:
+            for module in (forward, states, backward):
+                stack.enter_context(mock.patch.object(module, "settings_for", other))
+            yield
+
+    return change
+
+
+def panels(parts: int) -> Change:
+    """Return the change to pairs cut into so many parts, 1 or 2: without or with less symmetry."""
+
+    def cut(largest: Any, width: int) -> rows.Panels:
+        half, end = (int(sum(largest <= width * part // 2)) for part in (1, 2))
+        if parts == 1:
+            return ((1, end, 0, width),)
+        return (1, half, 0, width), (half, end, width // 2, width // 2)
+
+    @contextlib.contextmanager
+    def change() -> Generator[None]:
+        forget_rows()
+        with mock.patch.object(rows, "panels_of", cut):
+            yield
+        forget_rows()
+
+    return change
+
+
+def forget_rows() -> None:
+    """Forget all that follows from the rows of a state."""
+    for cached in (
+        rows.rows_of, rows.shared_weights, rows.row_weights, rows.sources, states.entries,
+        states.variables,
+    ):  # fmt: skip
+        cached.cache_clear()
+
+
+def chunk(times: int) -> Change:
+    """Return the change to causal chunks of `times` d tokens."""
+
+    def cut(tokens: int, width: int, _order: int) -> states.Chunks:
+        return states.Chunks(times * width, states.cdiv(tokens, times * width))
+
+    return lambda: mock.patch.object(forward, "cut_causal", cut)
+
+
+def in_two_steps() -> contextlib.AbstractContextManager[Any]:
+    """Raw sums of every causal chunk, then their means."""
+    return mock.patch.object(forward, "runs", return_value=False)
+
+
+CAUSAL = (CAUSAL_64, CAUSAL_32)
+DESIGNS = (
+    Design(
+        "no symmetry",
+        "Every pair of coordinates, d^2 of them. By the count of products: 1.6 and 1.33 times as "
+        "many.",
+        panels(1), ALL, (1.57, 1.30, 1.43, 1.22),
+    ),
+    Design(
+        "halves",
+        "3/4 of the pairs. By the count of products: 1.2 times as many.",
+        panels(2), (FULL_64, CAUSAL_64), (1.19, 1.13),
+    ),
+    Design(
+        "accumulate: 2 stages",
+        "One tile less on its way from memory. A turn is longer than a load takes, so little "
+        "should be lost.",
+        settings(moment_stages=2), ALL, (1.02, 1.02, 1.02, 1.02),
+    ),
+    Design(
+        "accumulate: 128 tokens",
+        "Twice the tokens in a turn: half as many barriers, which the profile shows as the "
+        "longest wait.",
+        settings(moment_tokens=128), ALL, (0.97, 0.95, 0.97, 0.97),
+    ),
+    Design(
+        "accumulate: half the lines",
+        "128 sums (row, column) a program for 256, so 4 programs on a multiprocessor for 2, but "
+        "the values are read twice as often.",
+        settings(lines=128), (FULL_64, CAUSAL_64), (1.07, 1.06),
+    ),
+    Design(
+        "accumulate: twice the lines",
+        "256 sums (row, column) a program for 128: eight rows share a tile of keys.",
+        settings(lines=256), (FULL_32, CAUSAL_32), (0.98, 0.98),
+    ),
+    Design(
+        "accumulate: 8 warps",
+        "Twice the threads for the same sums. A run by hand had shown that it is slower.",
+        settings(moment_warps=8), ALL,
+    ),
+    Design(
+        "evaluate: 64 tokens",
+        "Half the queries a program: states are read twice as often.",
+        settings(tokens=64), ALL, (1.10, 1.10, 1.08, 1.08),
+    ),
+    Design(
+        "evaluate: 256 tokens, 8 warps",
+        "Twice the queries a program: states are read half as often. A run by hand had shown that "
+        "it is slower.",
+        settings(tokens=256, warps=8), ALL,
+    ),
+    Design(
+        "evaluate: rows one by one",
+        "One row a product for two: products half as long, twice the barriers. A run by hand had "
+        "shown that it is slower.",
+        settings(joined=1), ALL,
+    ),
+    Design(
+        "evaluate: four rows a product",
+        "Products twice as long, half the barriers. For d = 64 the tile should not fit the "
+        "registers.",
+        settings(joined=4), ALL, (1.30, 0.95, 1.20, 0.97),
+    ),
+    Design(
+        "evaluate: 3 stages",
+        "One state more on its way from memory than today's two.",
+        settings(stages=3), (FULL_64, CAUSAL_64), (0.99, 0.99),
+    ),
+    Design(
+        "evaluate: 2 stages",
+        "One state less on its way from memory than today's three.",
+        settings(stages=2), (FULL_32, CAUSAL_32), (1.02, 1.02),
+    ),
+    Design(
+        "scores of a chunk: 128 keys",
+        "Twice the keys a turn: half the barriers in the causal part.",
+        settings(pair_keys=128), CAUSAL, (0.98, 0.98),
+    ),
+    Design(
+        "scores of a chunk: 32 keys",
+        "Half the keys a turn.",
+        settings(pair_keys=32), CAUSAL, (1.06, 1.08),
+    ),
+    Design(
+        "chunks of 8 d tokens",
+        "Half as long: half the scores, twice the states. A run by hand had shown the outcome.",
+        chunk(8), CAUSAL,
+    ),
+    Design(
+        "chunks of 32 d tokens",
+        "Twice as long: twice the scores, half the states. A run by hand had shown the outcome.",
+        chunk(32), CAUSAL,
+    ),
+    Design(
+        "chunks side by side",
+        "Raw sums of every chunk in float32 and a second kernel for their means, not one program "
+        "that takes the chunks of a head in turn. A run by hand had shown that it is slower.",
+        in_two_steps, CAUSAL,
+    ),
+)  # fmt: skip
+
+
+def inputs(case: Case) -> list[torch.Tensor]:
+    """Return query, key and value."""
+    torch.manual_seed(0)
+    shape = (HEADS, TOKENS, case[0])
+    return [torch.randn(shape, dtype=torch.bfloat16, device="cuda") for _ in range(3)]
+
+
+def call(case: Case, given: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Return the outputs by the fused kernels."""
+    return fast_attention(*given, order=ORDER, is_causal=case[1], backend="triton")
+
+
+def compile_one(work: tuple[int, Case]) -> None:
+    """Fill Triton's cache on the disk with the kernels of one design, if they compile."""
+    place, case = work
+    with contextlib.suppress(Exception), DESIGNS[place].change():
+        call(case, inputs(case))
+
+
+def compare(design: Design, case: Case, given: list[torch.Tensor]) -> list[float]:
+    """Return the quotients of the times of the design and of today's kernels.
+
+    Raises `ArithmeticError` where the outputs differ.
+    """
+    today = call(case, given)
+    with design.change():
+        other = call(case, given)
+    difference = float((other.float() - today.float()).norm() / today.float().norm())
+    if not difference <= LARGEST_DIFFERENCE:
+        raise ArithmeticError(f"its outputs differ from today's by {difference:.1e}")
+    ratios = list[float]()
+    for _ in range(ROUNDS):
+        with design.change():
+            (changed,) = seconds(case, given, 1)
+        (plain,) = seconds(case, given, 1)
+        ratios.append(changed / plain)
+    return ratios
+
+
+def seconds(case: Case, given: list[torch.Tensor], repeats: int) -> list[float]:
+    """Return the mean seconds of three calls in a row."""
+    return series(lambda: call(case, given), itertools.repeat([]), 3, repeats)
+
+
+def measure(report: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Return the samples of all designs; `report` hears of each."""
+    work = [(place, case) for place, design in enumerate(DESIGNS) for case in design.cases]
+    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+        for count, _ in enumerate(pool.imap_unordered(compile_one, work), 1):
+            report(f"compiled {count} of {len(work)}")
+    samples = list[dict[str, Any]]()
+    for case in ALL:
+        given = inputs(case)
+        samples.append(sample("today's kernels", case, "s", seconds(case, given, ROUNDS)))
+        for design in DESIGNS:
+            if case in design.cases:
+                samples += tried(design, case, given, report)
+    return samples
+
+
+def tried(
+    design: Design, case: Case, given: list[torch.Tensor], report: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Return the sample of a design, or nothing where it does not start or is wrong."""
+    try:
+        ratios = compare(design, case, given)
+    except Exception as error:
+        report(f"{design.name}, {case}: left out: {str(error).splitlines()[0][:120]}")
+        return []
+    report(f"{design.name}, {case}: {statistics.median(ratios):.3f}")
+    return [design.sample(case, ratios)]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure every design, and write the result."""
+    about = (__doc__ or "").split("\n\n")
+    parser = argparse.ArgumentParser(prog="python -m tools.gpu_designs", description=about[1])
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where to write")
+    given = parser.parse_args(arguments)
+    try:
+        gpu_benchmark.check_device()
+    except RuntimeError as error:
+        print(f"error: {str(error).removeprefix('--gpu: ')}", file=sys.stderr)
+        return 1
+    samples = measure(lambda line: print(line, file=sys.stderr, flush=True))
+    command = f"python -m tools.gpu_designs --json {given.json.name}"
+    save_result(new_result(given.json.stem, TITLE, command, samples, on_gpu=True), given.json)
+    print(f"written: {given.json}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
