@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import importlib
 import itertools
 import multiprocessing
 import statistics
@@ -19,11 +20,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import torch
-
 from fastattn_lite import fast_attention, gpu_benchmark
-from fastattn_lite.gpu_calls import series
-from fastattn_lite.kernels import backward, forward, rows, states
 from fastattn_lite.results import new_result, save_result
 
 HEADS, TOKENS, ORDER, ROUNDS = 64, 65_536, 2, 7
@@ -33,6 +30,7 @@ PROCESSES = 8
 TITLE = "Designs of the fused kernels, time over today's, predicted and measured: order 2, bfloat16"
 Case = tuple[int, bool]
 """Head dimension, and whether causal."""
+Tensor = Any
 Change = Callable[[], contextlib.AbstractContextManager[Any]]
 FULL_64, FULL_32, CAUSAL_64, CAUSAL_32 = (64, False), (32, False), (64, True), (32, True)
 ALL = (FULL_64, FULL_32, CAUSAL_64, CAUSAL_32)
@@ -65,19 +63,24 @@ def sample(what: str, case: Case, unit: str, values: list[float]) -> dict[str, A
     }  # fmt: skip
 
 
-def settings(**fields: int) -> Change:
+def kernels(name: str) -> Any:
+    """Return a module of the kernels, which torch and Triton must be there for."""
+    return importlib.import_module(f"fastattn_lite.kernels.{name}")
+
+
+def settings(**fields: int | None) -> Change:
     """Return the change of some tiles, warps or stages."""
 
     @contextlib.contextmanager
     def change() -> Generator[None]:
-        chosen = forward.settings_for
+        chosen = kernels("settings").settings_for
 
         def other(*given: Any) -> Any:
             return dataclasses.replace(chosen(*given), **fields)
 
         with contextlib.ExitStack() as stack:
-            for module in (forward, states, backward):
-                stack.enter_context(mock.patch.object(module, "settings_for", other))
+            for module in ("forward", "states", "backward"):
+                stack.enter_context(mock.patch.object(kernels(module), "settings_for", other))
             yield
 
     return change
@@ -86,7 +89,7 @@ def settings(**fields: int) -> Change:
 def panels(parts: int) -> Change:
     """Return the change to pairs cut into so many parts, 1 or 2: without or with less symmetry."""
 
-    def cut(largest: Any, width: int) -> rows.Panels:
+    def cut(largest: Any, width: int) -> tuple[tuple[int, int, int, int], ...]:
         half, end = (int(sum(largest <= width * part // 2)) for part in (1, 2))
         if parts == 1:
             return ((1, end, 0, width),)
@@ -95,7 +98,7 @@ def panels(parts: int) -> Change:
     @contextlib.contextmanager
     def change() -> Generator[None]:
         forget_rows()
-        with mock.patch.object(rows, "panels_of", cut):
+        with mock.patch.object(kernels("rows"), "panels_of", cut):
             yield
         forget_rows()
 
@@ -104,25 +107,24 @@ def panels(parts: int) -> Change:
 
 def forget_rows() -> None:
     """Forget all that follows from the rows of a state."""
-    for cached in (
-        rows.rows_of, rows.shared_weights, rows.row_weights, rows.sources, states.entries,
-        states.variables,
-    ):  # fmt: skip
-        cached.cache_clear()
+    for name in ("rows_of", "shared_weights", "row_weights", "sources"):
+        getattr(kernels("rows"), name).cache_clear()
+    for name in ("entries", "variables"):
+        getattr(kernels("states"), name).cache_clear()
 
 
 def chunk(times: int) -> Change:
     """Return the change to causal chunks of `times` d tokens."""
 
-    def cut(tokens: int, width: int, _order: int) -> states.Chunks:
-        return states.Chunks(times * width, states.cdiv(tokens, times * width))
+    def cut(tokens: int, width: int, _order: int) -> Any:
+        return kernels("states").Chunks(times * width, -(-tokens // (times * width)))
 
-    return lambda: mock.patch.object(forward, "cut_causal", cut)
+    return lambda: mock.patch.object(kernels("forward"), "cut_causal", cut)
 
 
 def in_two_steps() -> contextlib.AbstractContextManager[Any]:
     """Raw sums of every causal chunk, then their means."""
-    return mock.patch.object(forward, "runs", return_value=False)
+    return mock.patch.object(kernels("forward"), "runs", return_value=False)
 
 
 CAUSAL = (CAUSAL_64, CAUSAL_32)
@@ -140,8 +142,8 @@ DESIGNS = (
     ),
     Design(
         "accumulate: 2 stages",
-        "One tile less on its way from memory. A turn is longer than a load takes, so little "
-        "should be lost.",
+        "Fewer tiles on their way from memory, 2 for 3 (d = 64) or 4 (d = 32). A turn is longer "
+        "than a load takes, so little should be lost.",
         settings(moment_stages=2), ALL, (1.02, 1.02, 1.02, 1.02),
     ),
     Design(
@@ -200,14 +202,25 @@ DESIGNS = (
         settings(stages=2), (FULL_32, CAUSAL_32), (1.02, 1.02),
     ),
     Design(
+        "evaluate: any number of registers",
+        "No limit of 128 registers a thread: 3 programs on a multiprocessor for 4 (full). Runs by "
+        "hand had shown that it is slower.",
+        settings(registers=None), (FULL_32, CAUSAL_32),
+    ),
+    Design(
         "scores of a chunk: 128 keys",
-        "Twice the keys a turn: half the barriers in the causal part.",
-        settings(pair_keys=128), CAUSAL, (0.98, 0.98),
+        "Twice the keys a turn: half the barriers.",
+        settings(chunk_keys=128), (CAUSAL_64,), (0.98,),
+    ),
+    Design(
+        "scores of a chunk: 64 keys",
+        "Twice the keys a turn, and so more registers. Runs by hand had shown that it is slower.",
+        settings(chunk_keys=64, registers=None), (CAUSAL_32,),
     ),
     Design(
         "scores of a chunk: 32 keys",
-        "Half the keys a turn.",
-        settings(pair_keys=32), CAUSAL, (1.06, 1.08),
+        "32 keys a turn for 64.",
+        settings(chunk_keys=32), (CAUSAL_64,), (1.06,),
     ),
     Design(
         "chunks of 8 d tokens",
@@ -228,14 +241,16 @@ DESIGNS = (
 )  # fmt: skip
 
 
-def inputs(case: Case) -> list[torch.Tensor]:
+def inputs(case: Case) -> list[Tensor]:
     """Return query, key and value."""
+    import torch
+
     torch.manual_seed(0)
     shape = (HEADS, TOKENS, case[0])
     return [torch.randn(shape, dtype=torch.bfloat16, device="cuda") for _ in range(3)]
 
 
-def call(case: Case, given: Iterable[torch.Tensor]) -> torch.Tensor:
+def call(case: Case, given: Iterable[Tensor]) -> Tensor:
     """Return the outputs by the fused kernels."""
     return fast_attention(*given, order=ORDER, is_causal=case[1], backend="triton")
 
@@ -247,7 +262,7 @@ def compile_one(work: tuple[int, Case]) -> None:
         call(case, inputs(case))
 
 
-def compare(design: Design, case: Case, given: list[torch.Tensor]) -> list[float]:
+def compare(design: Design, case: Case, given: list[Tensor]) -> list[float]:
     """Return the quotients of the times of the design and of today's kernels.
 
     Raises `ArithmeticError` where the outputs differ.
@@ -267,8 +282,10 @@ def compare(design: Design, case: Case, given: list[torch.Tensor]) -> list[float
     return ratios
 
 
-def seconds(case: Case, given: list[torch.Tensor], repeats: int) -> list[float]:
+def seconds(case: Case, given: list[Tensor], repeats: int) -> list[float]:
     """Return the mean seconds of three calls in a row."""
+    from fastattn_lite.gpu_calls import series
+
     return series(lambda: call(case, given), itertools.repeat([]), 3, repeats)
 
 
@@ -289,7 +306,7 @@ def measure(report: Callable[[str], None]) -> list[dict[str, Any]]:
 
 
 def tried(
-    design: Design, case: Case, given: list[torch.Tensor], report: Callable[[str], None]
+    design: Design, case: Case, given: list[Tensor], report: Callable[[str], None]
 ) -> list[dict[str, Any]]:
     """Return the sample of a design, or nothing where it does not start or is wrong."""
     try:

@@ -1,8 +1,8 @@
 """Moment accumulation on a GPU: S_r[c] = sum_j x_j^r x_jc y_j, and sum_j y_j, chunk by chunk.
 
 A program takes a few rows of one chunk of tokens. It holds a tile of x transposed, multiplies it
-by each row's monomial and by y on the matrix units, and keeps float32 sums in registers. The row
-of the constant 1 needs no such multiplication, so it takes x as it lies.
+by each row's monomial and by y on the matrix units, and keeps float32 sums in registers. Order 1
+has no row but that of the constant 1; there x is taken as it lies, and no copy is made.
 """
 
 import triton
@@ -66,9 +66,10 @@ def accumulate_plain(
 
 @triton.jit
 def accumulate_linear(
-    x, y, states, weights, c, last_chunk, chunk, tokens, stride_xn, stride_xd, dim, stride_n,
-    stride_e, width, D: tl.constexpr, E: tl.constexpr, LINES: tl.constexpr, BT: tl.constexpr,
-    STAGES: tl.constexpr, RUNNING: tl.constexpr, PRECISION: tl.constexpr,
+    x, x_t, y, states, weights, c, last_chunk, chunk, tokens, padded, stride_xn, stride_xd, dim,
+    stride_n, stride_e, width, COPIED: tl.constexpr, D: tl.constexpr, E: tl.constexpr,
+    LINES: tl.constexpr, BT: tl.constexpr, STAGES: tl.constexpr, RUNNING: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Sum the row of the constant 1, x_j y_j^T."""
     t, d, e = tl.arange(0, BT), tl.arange(0, D), tl.arange(0, E)
@@ -79,10 +80,13 @@ def accumulate_linear(
             store_sums(states, sums, d, d < D, weights, begin, E, True)
             states += LINES * E
         for start in tl.range(begin, tl.minimum(begin + chunk, tokens), BT, num_stages=STAGES):
-            tile = load_tokens(x, start, t, tokens, stride_xn, stride_xd, d, dim)
+            if COPIED:
+                tile = tl.load(x_t + (1 + d)[:, None] * padded + (start + t)[None, :])
+            else:
+                tile = tl.trans(load_tokens(x, start, t, tokens, stride_xn, stride_xd, d, dim))
             values = load_tokens(y, start, t, tokens, stride_n, stride_e, e, width)
             if start < tokens:  # always: see accumulate_rows
-                sums = tl.dot(tl.trans(tile), values, sums, input_precision=PRECISION)
+                sums = tl.dot(tile, values, sums, input_precision=PRECISION)
     if not RUNNING:
         store_sums(states, sums, d, d < D, weights, 0, E, False)
 
@@ -148,21 +152,22 @@ def accumulate_rows(
 def accumulate_program(
     program, x, x_t, y, states, plain, weights, first, second, c, last_chunk, chunk, tokens,
     padded, stride_xn, stride_xd, dim, stride_n, stride_e, width, PANELS: tl.constexpr,
-    R: tl.constexpr, ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, LINES: tl.constexpr,
-    M: tl.constexpr, BT: tl.constexpr, STAGES: tl.constexpr, RUNNING: tl.constexpr,
-    PRECISION: tl.constexpr,
+    R: tl.constexpr, ORDER: tl.constexpr, COPIED: tl.constexpr, D: tl.constexpr, E: tl.constexpr,
+    LINES: tl.constexpr, M: tl.constexpr, BT: tl.constexpr, STAGES: tl.constexpr,
+    RUNNING: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Take the plain sums and the row of 1 if the program is 0, or some rows of one panel."""
+    """Take the plain sums if the program is 0, the row of 1 if it is 1, or rows of one panel."""
     if program == 0:
-        LONG: tl.constexpr = 2 * BT if BT < 128 else BT
         accumulate_plain(
-            y, plain, c, last_chunk, chunk, tokens, stride_n, stride_e, width, E, LONG, STAGES,
+            y, plain, c, last_chunk, chunk, tokens, stride_n, stride_e, width, E, BT, STAGES,
             RUNNING,
         )  # fmt: skip
-        if R > 0:
+    if R > 0:
+        if program == 1:
             accumulate_linear(
-                x, y, states, weights, c, last_chunk, chunk, tokens, stride_xn, stride_xd, dim,
-                stride_n, stride_e, width, D, E, LINES, LONG, STAGES, RUNNING, PRECISION,
+                x, x_t, y, states, weights, c, last_chunk, chunk, tokens, padded, stride_xn,
+                stride_xd, dim, stride_n, stride_e, width, COPIED, D, E, LINES, BT, STAGES,
+                RUNNING, PRECISION,
             )  # fmt: skip
     for panel in tl.static_range(len(PANELS)):
         row = PANELS[panel][0] + (program - PANELS[panel][4]) * (M // PANELS[panel][3])
@@ -203,12 +208,12 @@ def accumulate_kernel(
             program, x, x_t, z + h * stride_zh, z_states + place * Z_LINES * F,
             z_plain + place * Z_PLAIN, z_weights, z_first, z_second, c, last_chunk, chunk, tokens,
             padded, stride_xn, stride_xd, dim, stride_zn, stride_ze, z_width, Z_PANELS, Z_R,
-            ORDER - 1, D, F, Z_LINES, M, BT, STAGES, RUNNING, PRECISION,
+            ORDER - 1, ORDER > 1, D, F, Z_LINES, M, BT, STAGES, RUNNING, PRECISION,
         )  # fmt: skip
     else:
         accumulate_program(
             program - z_programs, x, x_t, y + h * stride_yh, states + place * LINES * E,
             plain + place * PLAIN, weights, first, second, c, last_chunk, chunk, tokens, padded,
-            stride_xn, stride_xd, dim, stride_yn, stride_ye, width, PANELS, R, ORDER, D, E, LINES,
-            M, BT, STAGES, RUNNING, PRECISION,
+            stride_xn, stride_xd, dim, stride_yn, stride_ye, width, PANELS, R, ORDER, ORDER > 1,
+            D, E, LINES, M, BT, STAGES, RUNNING, PRECISION,
         )  # fmt: skip

@@ -100,7 +100,7 @@ def pair_gradients(
     """Return what the scores add to the three gradients: all, or where causal those of a chunk."""
     of_query, of_key, of_value = (torch.empty_like(x, dtype=dtype) for x in (query, key, value))
     (heads, queries, dim), (keys, width) = query.shape, value.shape[1:]
-    chosen = settings_for(query, padded_width(dim), padded_width(width))
+    chosen = settings_for(query, len(coefficients) - 1, padded_width(dim), padded_width(width))
     tile = chosen.pair_keys
     given = (query, key, value, up.scaled, up.inner)
     sizes = (queries, keys, chunk, dim, width, *four(coefficients), up.gain)
@@ -155,7 +155,7 @@ def score_gradient(
 ) -> Tensor:  # fmt: skip
     """Return the gradient of x through the scores: times z, less the offsets times a factor."""
     (heads, tokens, dim), gradient = x.shape, torch.empty_like(x)
-    chosen = settings_for(x, means.width, means.columns)
+    chosen = settings_for(x, means.order, means.width, means.columns)
     launch(
         score_gradient_kernel, (cdiv(tokens, chosen.tokens), heads),
         x, z, x if factor is None else factor, *arguments(offsets), *arguments(means),
@@ -175,7 +175,7 @@ def value_gradient(
 ) -> Tensor:  # fmt: skip
     """Return the gradient of the values."""
     (heads, tokens, dim), gradient = k.shape, torch.empty_like(value)
-    chosen = settings_for(k, means.width, means.columns)
+    chosen = settings_for(k, means.order, means.width, means.columns)
     launch(
         value_gradient_kernel, (cdiv(tokens, chosen.tokens), heads),
         k, *arguments(means), gradient if local is None else local, gradient, tokens,

@@ -11,7 +11,7 @@ import triton.language as tl
 @triton.jit(do_not_specialize=["tokens", "chunks", "entries"])
 def combine_kernel(
     states, weighted, sums, source, weights, tokens, chunk, chunks, entries,
-    E: tl.constexpr, BF: tl.constexpr, DIRECTION: tl.constexpr,
+    E: tl.constexpr, BF: tl.constexpr, DIRECTION: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """Write weighted means over the chunks before (1), after (-1) or all of them (0).
 
@@ -25,7 +25,7 @@ def combine_kernel(
     there = (f <= entries) & (weight != 0.0)
     total = tl.zeros([BF, E], tl.float32)
     held = 0
-    for step in range(chunks):
+    for step in tl.range(chunks, num_stages=STAGES):
         c = step
         if DIRECTION == -1:
             c = chunks - 1 - step

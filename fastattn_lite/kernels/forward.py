@@ -75,7 +75,7 @@ def by_pairs(
     """Return o_i and G_i from the scores themselves."""
     width = padded_width(query.shape[2]), padded_width(value.shape[2])
     output, normaliser = results(query, value)
-    chosen = settings_for(query, *width)
+    chosen = settings_for(query, len(coefficients) - 1, *width)
     launch(
         pairs_kernel, (cdiv(query.shape[1], chosen.pair_tokens), query.shape[0]),
         query, key, value, output, normaliser, query.shape[1], key.shape[1], *four(coefficients),
@@ -102,7 +102,7 @@ def evaluate(
     """Return o_i and G_i from the weighted means of keys and of values."""
     (heads, tokens, dim), width = query.shape, value.shape[2]
     output, normaliser = results(query, value)
-    chosen = settings_for(query, values.width, values.columns)
+    chosen = settings_for(query, values.order, values.width, values.columns)
     launch(
         attention_kernel, (cdiv(tokens, chosen.tokens), heads),
         query, *arguments(keys), *arguments(values), key, value, output, normaliser,
@@ -110,9 +110,9 @@ def evaluate(
         *four(coefficients), heads // values.means.shape[0], *query.stride(), *key.stride(), dim,
         *value.stride(), width, PANELS=values.panels, R=values.rows, KEY_PANELS=keys.panels,
         KEY_R=keys.rows, ORDER=values.order, D=values.width, E=padded_width(width),
-        BM=chosen.tokens, BS=chosen.pair_keys, DIRECTION=values.direction, UNROLL=chosen.joined,
+        BM=chosen.tokens, BS=chosen.chunk_keys, DIRECTION=values.direction, UNROLL=chosen.joined,
         STAGES=chosen.stages, PRECISION=precision(query.dtype), num_warps=chosen.warps,
-        num_stages=chosen.pair_stages,
+        num_stages=chosen.pair_stages, maxnreg=chosen.registers,
     )  # fmt: skip
     return output, normaliser
 

@@ -15,7 +15,8 @@ class Settings:
     """Tiles of tokens, warps and stages of the software pipeline.
 
     `lines` are the sums (row, column) that a program of the accumulation holds; `joined` is how
-    many rows one product of the evaluation takes.
+    many rows one product of the evaluation takes, `chunk_keys` how many keys of its own chunk.
+    `registers` are the most that a thread may have, so that more programs find room.
     """
 
     moment_tokens: int = 64
@@ -26,6 +27,8 @@ class Settings:
     joined: int = 2
     stages: int = 2
     warps: int = 4
+    registers: int | None = None
+    chunk_keys: int = 64
     pair_tokens: int = 128
     pair_keys: int = 64
     pair_warps: int = 4
@@ -40,21 +43,28 @@ MOST_PAIRS = 16_384
 """Beyond so many keys the moments are taken at any R: their time is linear."""
 
 
-def settings_for(x: torch.Tensor, *widths: int) -> Settings:
-    """Return the settings for a type, padded widths and a GPU: smaller tiles for larger numbers."""
+def settings_for(x: torch.Tensor, order: int, *widths: int) -> Settings:
+    """Return the settings for a type, an order, padded widths and a GPU.
+
+    Larger numbers take smaller tiles. At order 1 and for narrow heads the scores of a chunk are
+    most of the work, and more programs with fewer keys at once hide more of their waiting.
+    """
     width = max(widths)
     if x.dtype == torch.float32:
         tokens, pair_stages = (32, 1) if width > 64 else (64, 3)
         return Settings(
             moment_tokens=32, lines=64, moment_stages=2, tokens=tokens, joined=1, warps=8,
-            pair_tokens=64, pair_keys=32, pair_warps=8, pair_stages=pair_stages,
+            chunk_keys=32, pair_tokens=64, pair_keys=32, pair_warps=8, pair_stages=pair_stages,
         )  # fmt: skip
     if width > 64:
         stages = 3 if shared_memory(x.device) >= ROOMY else 2
         return Settings(lines=128, moment_stages=2, warps=8, pair_warps=8, pair_stages=stages)
     if width <= 32:
-        return Settings(lines=128, stages=3)
-    return Settings()
+        registers = 128 if order < 3 else None
+        return Settings(
+            lines=128, moment_stages=4, stages=3, registers=registers, chunk_keys=32
+        )  # fmt: skip
+    return Settings(chunk_keys=32 if order == 1 else 64)
 
 
 @functools.lru_cache(maxsize=8)

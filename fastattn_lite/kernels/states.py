@@ -21,8 +21,12 @@ ALL, EARLIER, LATER = 0, 1, -1
 """Which chunks a token meets through their moments."""
 TOKEN_TILE = 128
 """Transposed copies are padded to a multiple of it, and chunks hold whole tiles."""
-LONGEST_OF_ORDER_1 = 512
+LONGEST_OF_ORDER_1 = 256
 """Tokens of a causal chunk at order 1, whose state is small beside the scores of the chunk."""
+
+
+COMBINED_AT_ONCE = 4
+"""Chunks whose sums are on their way from memory together."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,7 @@ def start_accumulation(
 ) -> None:  # fmt: skip
     """Start the kernel: all programs of z, then all of y, for every head, and chunk if raw."""
     columns, z_columns = padded_width(y.shape[2]), padded_width(z.shape[2])
-    chosen = settings_for(y, x.width, columns)
+    chosen = settings_for(y, order, x.width, columns)
     table, z_table = rows.rows_of(order, x.width), rows.rows_of(order - 1, x.width)
     lines = max(chosen.lines, x.width)
     (count, panels), (z_count, z_panels) = programs(table, lines), programs(z_table, lines)
@@ -217,7 +221,7 @@ def start_accumulation(
 
 def runs(x: Transposed, order: int, chunks: Chunks) -> bool:
     """Say whether programs that take all chunks of a head are enough for the device."""
-    chosen = settings_for(x.x, x.width)
+    chosen = settings_for(x.x, order, x.width)
     count, _ = programs(rows.rows_of(order, x.width), max(chosen.lines, x.width))
     return x.x.shape[0] * count >= 2 * processors(x.x.device) or chunks.count == 1
 
@@ -247,8 +251,11 @@ def means_and_sums(
 
 
 def programs(table: rows.Rows, lines: int) -> tuple[int, tuple[tuple[int, ...], ...]]:
-    """Return how many programs share the lines of a state, and each panel with its first one."""
-    count, panels = 1, list[tuple[int, ...]]()
+    """Return how many programs share the lines of a state, and each panel with its first one.
+
+    One more takes the plain sums, and one the row of the constant 1 where there is one.
+    """
+    count, panels = 1 + min(table.count, 1), list[tuple[int, ...]]()
     for first, last, column, columns in table.panels:
         panels.append((first, last, column, columns, count))
         count += cdiv(last - first, lines // columns)
@@ -279,7 +286,7 @@ def combine(
     launch(
         combine_kernel, (cdiv(lines, block), heads),
         states.sums, means, sums, source, weights, states.tokens, states.chunks.size, chunks,
-        lines - 1, E=width, BF=block, DIRECTION=direction, num_warps=4,
+        lines - 1, E=width, BF=block, DIRECTION=direction, STAGES=COMBINED_AT_ONCE, num_warps=4,
     )  # fmt: skip
     panels, count = states.table.panels, states.table.count
     if derivative:

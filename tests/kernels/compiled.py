@@ -20,6 +20,7 @@ from triton.compiler import ASTSource
 from fastattn_lite.kernels import backward, forward, operator, settings, states
 
 NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32", torch.int32: "i32"}
+OPTIONS = ("num_warps", "num_stages", "maxnreg")
 SHARED = {80: 163 * 1024, 89: 99 * 1024, 90: 227 * 1024}
 """Bytes of shared memory that a program may take, by capability (CUDA programming guide)."""
 
@@ -29,11 +30,15 @@ def compiler(capability: int):
     target, done = GPUTarget("cuda", capability, 32), set[str]()
 
     def compile_instead(kernel: Any, _grid: Any, *arguments: Any, **constants: Any) -> None:
-        options = {k: constants.pop(k) for k in ("num_warps", "num_stages") if k in constants}
+        options = {name: constants.pop(name) for name in OPTIONS if name in constants}
         signature, aligned = dict.fromkeys(kernel.arg_names, "constexpr"), {}
         for place, (name, value) in enumerate(zip(kernel.arg_names, arguments, strict=False)):
+            is_special = name not in kernel.do_not_specialize
+            if is_special and is_one(value):
+                constants[name] = value
+                continue
             signature[name] = kind(value)
-            if is_aligned(value) and name not in kernel.do_not_specialize:
+            if is_special and is_aligned(value):
                 aligned[(place,)] = [["tt.divisibility", 16]]
         source = ASTSource(kernel, signature, constants, aligned)
         if (key := f"{kernel.__name__}{signature}{constants}") not in done:
@@ -73,6 +78,11 @@ def kind(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         return "*" + NAMES[value.dtype]
     return "fp32" if isinstance(value, float) else "i32"
+
+
+def is_one(value: Any) -> bool:
+    """Say whether a launch would compile the number in, as it does with strides of 1."""
+    return type(value) is int and value == 1
 
 
 def is_aligned(value: Any) -> bool:

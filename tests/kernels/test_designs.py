@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fastattn_lite import fast_attention, kernel_attention, taylor
-from fastattn_lite.kernels import forward, rows, settings, states
+from fastattn_lite.kernels import forward, rows, settings
 from tools import gpu_designs
 from tools.gpu_designs import ALL, DESIGNS, LARGEST_DIFFERENCE
 
@@ -19,11 +19,9 @@ EACH = [pytest.param(design, id=design.name) for design in DESIGNS]
 def choices(dim: int) -> tuple[object, ...]:
     """Return all that a design may change."""
     like = torch.zeros(1, 1, dim, dtype=torch.bfloat16, device=DEVICE)
-    tiles = dataclasses.astuple(forward.settings_for(like, dim, dim))
+    tiles = dataclasses.astuple(forward.settings_for(like, 2, dim, dim))
     cut = forward.cut_causal(5_000, dim, 2)
-    return (
-        *tiles, rows.rows_of(2, dim).panels, cut, forward.runs, states.settings_for(like, dim, dim)
-    )  # fmt: skip
+    return *tiles, rows.rows_of(2, dim).panels, cut, forward.runs
 
 
 @pytest.mark.parametrize("design", EACH)
