@@ -158,8 +158,9 @@ def accumulate_program(
 ):  # fmt: skip
     """Take the plain sums if the program is 0, the row of 1 if it is 1, or rows of one panel."""
     if program == 0:
+        LONG: tl.constexpr = 2 * BT if BT < 128 else BT
         accumulate_plain(
-            y, plain, c, last_chunk, chunk, tokens, stride_n, stride_e, width, E, BT, STAGES,
+            y, plain, c, last_chunk, chunk, tokens, stride_n, stride_e, width, E, LONG, STAGES,
             RUNNING,
         )  # fmt: skip
     if R > 0:

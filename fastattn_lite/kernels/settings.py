@@ -16,13 +16,14 @@ class Settings:
 
     `lines` are the sums (row, column) that a program of the accumulation holds; `joined` is how
     many rows one product of the evaluation takes, `chunk_keys` how many keys of its own chunk.
-    `registers` are the most that a thread may have, so that more programs find room.
+    Registers are the most that a thread may have, so that more programs find room.
     """
 
     moment_tokens: int = 64
     lines: int = 256
     moment_stages: int = 3
     moment_warps: int = 4
+    moment_registers: int | None = None
     tokens: int = 128
     joined: int = 2
     stages: int = 2
@@ -60,9 +61,10 @@ def settings_for(x: torch.Tensor, order: int, *widths: int) -> Settings:
         stages = 3 if shared_memory(x.device) >= ROOMY else 2
         return Settings(lines=128, moment_stages=2, warps=8, pair_warps=8, pair_stages=stages)
     if width <= 32:
-        registers = 128 if order < 3 else None
+        few, some = (96, 128) if order < 3 else (None, None)
         return Settings(
-            lines=128, moment_stages=4, stages=3, registers=registers, chunk_keys=32
+            lines=128, moment_stages=4, moment_registers=few, stages=3, registers=some,
+            chunk_keys=32,
         )  # fmt: skip
     return Settings(chunk_keys=32 if order == 1 else 64)
 

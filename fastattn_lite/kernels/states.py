@@ -215,7 +215,7 @@ def start_accumulation(
         ORDER=order, PANELS=panels, R=table.count, Z_PANELS=z_panels, Z_R=z_table.count,
         D=x.width, E=columns, F=z_columns, M=lines, BT=chosen.moment_tokens,
         STAGES=chosen.moment_stages, RUNNING=is_running, PRECISION=precision(y.dtype),
-        num_warps=chosen.moment_warps,
+        num_warps=chosen.moment_warps, maxnreg=chosen.moment_registers,
     )  # fmt: skip
 
 
