@@ -27,6 +27,8 @@ DIM = 64
 GOAL_TOKENS = 65_536
 CHECK_TOKENS = 2_500
 CHECK_TOLERANCE = 1e-4
+MOST_TIMES = 8
+"""A short size of the race is timed at most so many times as often as the longest."""
 PAR_GOALS = {32: 2_048, 64: 4_096}
 """From how many tokens the full form on torch should beat torch's own attention, by d."""
 
@@ -44,6 +46,13 @@ class Plan:
         """Return how many reports of progress a run makes."""
         race = 4 * len(self.race_tokens) if "torch" in self.libraries else 0
         return 8 * len(self.libraries) + race
+
+    def race_repeats(self, tokens: int) -> int:
+        """Return how often a size of the race is timed: short ones more often.
+
+        Otherwise a disturbance that lasts for part of a second would meet all calls of a size.
+        """
+        return self.repeats * min(MOST_TIMES, max(1, max(self.race_tokens) // tokens))
 
 
 @dataclass(frozen=True)
@@ -249,7 +258,8 @@ def _race(
         case = Case("torch", tokens, dim, is_causal)
         report(f"torch, {case.form}, d = {dim}: against softmax attention, n = {tokens:,}")
         check_against_direct_sum(case)
-        direct, fast = measure(case.torch_attention(), case.fast(), repeats=plan.repeats)
+        repeats = plan.race_repeats(tokens)
+        direct, fast = measure(case.torch_attention(), case.fast(), repeats=repeats)
         measured.add(case, "scaled_dot_product_attention", direct)
         measured.add(case, "fast_attention", fast)
         ratios[tokens] = direct.least / fast.least

@@ -111,11 +111,22 @@ def test_a_tiny_benchmark_is_stored_and_valid(tmp_path, capsys):
     )
     assert {sample["library"] for sample in result["samples"]} == {"numpy", "torch"}
     assert {sample["tokens"] for sample in result["samples"]} == {8, 16, 32, 64}
-    assert all(len(sample["values"]) == 1 for sample in result["samples"])
+    counts = {
+        (sample["what"], sample["tokens"]): len(sample["values"]) for sample in result["samples"]
+    }
+    assert counts.pop(("scaled_dot_product_attention", 16)) == 2, "half as long, twice as often"
+    assert counts.pop(("fast_attention", 16)) == 2
+    assert set(counts.values()) == {1}
     assert "goal" not in str(result["summary"]), "the goals hold for the full sizes alone"
     out = capsys.readouterr().out
     assert "scaled_dot_product_attention" in out
     assert str(path) in out
+
+
+def test_a_short_size_of_the_race_is_timed_more_often():
+    plan = benchmark.Plan()
+    times = {tokens: plan.race_repeats(tokens) for tokens in plan.race_tokens}
+    assert times == {512: 72, 1024: 72, 2048: 72, 4096: 36, 8192: 18, 16_384: 9}
 
 
 def test_one_library_can_be_chosen(capsys):
