@@ -61,12 +61,19 @@ def settings_for(x: torch.Tensor, order: int, *widths: int) -> Settings:
         stages = 3 if shared_memory(x.device) >= ROOMY else 2
         return Settings(lines=128, moment_stages=2, warps=8, pair_warps=8, pair_stages=stages)
     if width <= 32:
-        few, some = (96, 128) if order < 3 else (None, None)
+        is_known = order < 3 and limits_registers(x.device)
+        few, some = (96, 128) if is_known else (None, None)
         return Settings(
             lines=128, moment_stages=4, moment_registers=few, stages=3, registers=some,
             chunk_keys=32,
         )  # fmt: skip
     return Settings(chunk_keys=32 if order == 1 else 64)
+
+
+@functools.lru_cache(maxsize=8)
+def limits_registers(device: torch.device) -> bool:
+    """Say whether a limit leaves enough registers: on capability 8 sums go to memory with it."""
+    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= (9, 0)
 
 
 @functools.lru_cache(maxsize=8)

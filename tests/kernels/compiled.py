@@ -97,6 +97,7 @@ def main(capability: str, dtype: str, dim: str, order: str, causal: str, form: s
     for name in ("FULL_PAIRS", "CAUSAL_PAIRS"):
         setattr(settings, name, (4_096 if form == "pairs" else -1, 0))
     settings.shared_memory = lambda _device: SHARED[int(capability)]
+    settings.limits_registers = lambda _device: int(capability) >= 90
     tokens = torch.empty((2, 4_096, int(dim)), dtype=getattr(torch, dtype))
     options = ((1.0, 0.5, 0.25, 0.1)[: int(order) + 1], 1.0, causal == "causal")
     output, normaliser = operator.forward(tokens, tokens, tokens, *options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -352,6 +353,16 @@ def test_chunks_hold_every_token():
         for cut in (*causal, states.cut_full(n, torch.zeros(3, n, 16))):
             assert (cut.count - 1) * cut.size < n <= cut.count * cut.size
             assert cut.size % states.TOKEN_TILE == 0
+
+
+@pytest.mark.parametrize(("capability", "limits"), [((9, 0), (96, 128)), ((8, 9), (None, None))])
+def test_registers_are_limited_where_that_leaves_enough(capability, limits, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    settings.limits_registers.cache_clear()
+    on_gpu = SimpleNamespace(dtype=torch.bfloat16, device=torch.device("cuda", 0))
+    chosen = settings.settings_for(on_gpu, 2, 32, 32)
+    settings.limits_registers.cache_clear()
+    assert (chosen.moment_registers, chosen.registers) == limits
 
 
 def test_chunks_of_order_1_are_short_for_their_state_is_small():
