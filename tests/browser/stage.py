@@ -103,6 +103,20 @@ def state(page: Page, name: str, place: int = 0) -> Any:
     return page.evaluate(f"{figure}.model.get('{name}')")
 
 
+def box_of(page: Page, selector: str) -> dict[str, float]:
+    """Return where a mark is drawn in the window: found and measured in one step of the page.
+
+    A redraw makes marks anew, so one that was found a moment ago may have no place any more.
+    """
+    return page.evaluate(BOX, selector)
+
+
+def middle_of(page: Page, selector: str) -> tuple[float, float]:
+    """Return the middle of a mark."""
+    box = box_of(page, selector)
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
 def drag(page: Page, start: tuple[float, float], end: tuple[float, float], steps: int = 5) -> None:
     """Drag a finger over the page (the context must have touch), from place to place."""
     session = page.context.new_cdp_session(page)
@@ -130,6 +144,8 @@ def check_redraws(page: Page, times: list[float]) -> None:
     assert redraw < frame, f"a redraw took {redraw:.1f} ms, a frame of arithmetic {frame:.1f} ms"
 
 
+BOX = "selector => document.querySelector(selector).getBoundingClientRect().toJSON()"
+"""Return the rectangle of the first mark that a selector finds."""
 FRAMES = """() => Array.from({ length: 15 }, () => {
     const start = performance.now();
     let sum = 0;

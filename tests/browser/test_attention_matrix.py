@@ -40,7 +40,10 @@ def own_tokens(count: int = 5, dim: int = 2) -> AttentionMatrix:
 
 def map_box(page: Page, place: int = 0) -> Any:
     """Return the place of the outline of the chosen row, in one of the matrices."""
-    return page.locator(".fastattn-picture").nth(place).locator(".fastattn-line").bounding_box()
+    picture = page.locator(".fastattn-picture").nth(place)
+    return picture.evaluate(
+        "picture => picture.querySelector('.fastattn-line').getBoundingClientRect().toJSON()"
+    )
 
 
 def test_the_page_says_what_python_says(stage: Stage) -> None:

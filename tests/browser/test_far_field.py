@@ -15,6 +15,7 @@ from browser.stage import (
     check_redraws,
     check_width_and_theme,
     drag,
+    middle_of,
     sentence,
     state,
 )
@@ -25,8 +26,7 @@ pytestmark = pytest.mark.browser
 
 def handle(page: Page) -> tuple[float, float]:
     """Return the middle of the target's handle in the window."""
-    box: Any = page.locator(".fastattn-handle").first.bounding_box()
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    return middle_of(page, ".fastattn-handle")
 
 
 def test_the_page_says_what_python_says(stage: Stage) -> None:

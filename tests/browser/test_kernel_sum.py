@@ -11,9 +11,11 @@ from browser.stage import (
     HEIGHTS,
     REDRAWS,
     Stage,
+    box_of,
     check_redraws,
     check_width_and_theme,
     drag,
+    middle_of,
     sentence,
     state,
 )
@@ -24,8 +26,7 @@ pytestmark = pytest.mark.browser
 
 def knob(page: Page) -> tuple[float, float]:
     """Return the middle of the query's knob in the window."""
-    box: Any = page.locator(".fastattn-knob .fastattn-handle").bounding_box()
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    return middle_of(page, ".fastattn-knob .fastattn-handle")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_the_page_says_what_python_says(stage: Stage, figure: KernelSum) -> None
 def test_every_width_and_theme(stage: Stage, width: int, theme: Any) -> None:
     page = stage.show(KernelSum(), width=width, color_scheme=theme)
     check_width_and_theme(page, width, theme)
-    room: Any = page.locator(".fastattn-knob-room").bounding_box()
+    room = box_of(page, ".fastattn-knob-room")
     assert min(room["width"], room["height"]) >= 24
 
 
