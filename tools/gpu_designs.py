@@ -98,9 +98,11 @@ def panels(parts: int) -> Change:
     @contextlib.contextmanager
     def change() -> Generator[None]:
         forget_rows()
-        with mock.patch.object(kernels("rows"), "panels_of", cut):
-            yield
-        forget_rows()
+        try:
+            with mock.patch.object(kernels("rows"), "panels_of", cut):
+                yield
+        finally:
+            forget_rows()
 
     return change
 
