@@ -50,16 +50,19 @@ def settings_for(x: torch.Tensor, order: int, *widths: int) -> Settings:
     Larger numbers take smaller tiles. At order 1 and for narrow heads the scores of a chunk are
     most of the work, and more programs with fewer keys at once hide more of their waiting.
     """
-    width = max(widths)
+    width, is_roomy = max(widths), shared_memory(x.device) >= ROOMY
     if x.dtype == torch.float32:
         tokens, pair_stages = (32, 1) if width > 64 else (64, 3)
         return Settings(
-            moment_tokens=32, lines=64, moment_stages=2, tokens=tokens, joined=1, warps=8,
-            chunk_keys=32, pair_tokens=64, pair_keys=32, pair_warps=8, pair_stages=pair_stages,
+            moment_tokens=32, lines=64, moment_stages=2, tokens=tokens, joined=1,
+            stages=2 if is_roomy else 1, warps=8, chunk_keys=32, pair_tokens=64, pair_keys=32,
+            pair_warps=8, pair_stages=pair_stages,
         )  # fmt: skip
     if width > 64:
-        stages = 3 if shared_memory(x.device) >= ROOMY else 2
-        return Settings(lines=128, moment_stages=2, warps=8, pair_warps=8, pair_stages=stages)
+        stages, joined = (3, 2) if is_roomy else (2, 1)
+        return Settings(
+            lines=128, moment_stages=2, joined=joined, warps=8, pair_warps=8, pair_stages=stages
+        )  # fmt: skip
     if width <= 32:
         is_known = order < 3 and limits_registers(x.device)
         few, some = (96, 128) if is_known else (None, None)
