@@ -33,7 +33,7 @@ def namespace(**arrays: Array) -> Any:
     common = _library(first_name, first)
     place = device(first)
     for name, array in arrays.items():
-        xp = common if array is first else _library(name, array)
+        xp = common if type(array) is type(first) else _library(name, array)
         if not _is_real_floating(xp, array.dtype):
             raise TypeError(f"{name}: expected real floating-point numbers, got {array.dtype}")
         if xp is not common:
@@ -41,7 +41,7 @@ def namespace(**arrays: Array) -> Any:
                 f"{name}: expected the array library of {first_name} "
                 f"({type(first).__name__}), got {type(array).__name__}"
             )
-        if (found := device(array)) != place:
+        if array is not first and (found := device(array)) != place:
             raise ValueError(f"{name}: expected the device of {first_name} ({place}), got {found}")
     return common
 
@@ -252,6 +252,20 @@ def records_gradients(*arrays: Array) -> bool:
         return True
     recorded = torch.is_grad_enabled() and any(x.requires_grad for x in arrays)
     return recorded and not any(map(is_transformed, arrays))
+
+
+def is_plain(*arrays: Array) -> bool:
+    """Say whether these are torch tensors of which nothing is asked but the result.
+
+    No gradient is recorded, nothing is compiled, traced or transformed, and no mode looks on.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or any(type(x) is not torch.Tensor for x in arrays):
+        return False
+    from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+    watched = torch.jit.is_tracing() or is_in_torch_dispatch_mode() or records_gradients(*arrays)
+    return not watched and not any(map(is_transformed, arrays))
 
 
 def full_precision(x: Array) -> AbstractContextManager[Any]:

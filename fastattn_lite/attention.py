@@ -28,6 +28,7 @@ from fastattn_lite._arrays import (
     chunks,
     full_precision,
     is_compiling,
+    is_plain,
     is_transformed,
     namespace,
     records_gradients,
@@ -66,6 +67,14 @@ without a carried state. "triton": the same operator on the fused kernels of
 one pass over the state, without gradients. "auto": "triton" where the kernels take the problem;
 "autograd" where torch records gradients or compiles and no state is carried; otherwise "array".
 """
+
+
+MOST_KNOWN = 256
+"""Of so many kinds of calls it is known that the kernels take them; then all are forgotten."""
+KNOWN_KINDS = (type(None), bool, int, float, str, Expansion)
+"""Types of what is asked of a call that is to be known again."""
+Facts = tuple[Any, ...]
+_known: dict[Facts, tuple[tuple[float, ...], float]] = {}
 
 
 class ExpansionWarning(UserWarning):
@@ -137,28 +146,22 @@ def attend(
     carries_state: bool = False,
 ) -> tuple[Array, Moments | None]:
     """Return the outputs, and the moments where they are carried or the array path summed them."""
-    expansion = taylor(order) if expansion is None else expansion
-    check_expansion(expansion)
-    xp = check_attention_inputs(query, key, value, is_causal=is_causal)
-    check_normalization(normalization, is_causal=is_causal or initial_state is not None)
-    check_backend(backend)
-    if initial_state is None:
-        check_someone_to_attend_to(query, key)
-    else:
-        check_initial_state(initial_state, key)
-    factor = default_scale(normalization, query.shape[-1]) if scale is None else scale
-    factor = check_real("scale", factor)
+    asked = (expansion, order, is_causal, scale, normalization, backend)
+    facts = None if carries_state else facts_of(query, key, value, *asked)
+    if facts in _known:
+        return _by_kernels(query, key, value, *_known[facts], is_causal), None
+    expansion, factor = checked(query, key, value, *asked, initial_state)
     carried = {"carries_state": carries_state}
     is_fused = takes_kernels(backend, query, key, value, expansion, initial_state, **carried)
     in_operator = takes_operator(backend, query, key, value, **carried)
     in_operator = in_operator or (is_fused and not carries_state)
     if normalization != "none":
-        dtype = accumulation_dtype(xp, query, key, value)
-        query, key = (xp.astype(x, dtype, copy=False) for x in (query, key))
-        query, key = normalize(query, key, normalization)
+        query, key = _normalized(query, key, value, normalization)
     kind: tuple[Any, ...] = (key, value, expansion.order, (normalization, factor), initial_state)
     check_moments(*kind)
     warn_unless_positive(expansion, guaranteed_radius(normalization, factor))
+    if facts is not None and is_fused:
+        remember(facts, expansion, factor)
     options: dict[str, Any] = {
         "is_fused": is_fused,
         "is_causal": is_causal,
@@ -167,6 +170,78 @@ def attend(
     if in_operator:
         return _by_operator(query, key, value, expansion, scale=factor, **options), None
     return _by_moments(query, key, value, starting_moments(*kind), expansion, **options)
+
+
+def facts_of(query: Array, key: Array, value: Array, *asked: Any) -> Facts | None:
+    """Return all that the checks of a call look at, which is no number of a token.
+
+    A call with the same facts needs no second look: on a GPU it would take longer than a kernel.
+    `None` where torch wants more than the result, or something else than the simplest is asked.
+    """
+    *_, normalization, _ = asked
+    tokens = (query, key, value)
+    if normalization != "none" or not is_plain(*tokens):
+        return None
+    kinds = tuple(map(type, asked))
+    if any(kind not in KNOWN_KINDS for kind in kinds):
+        return None
+    return (*asked, *kinds, *((x.shape, x.dtype, x.device) for x in tokens))
+
+
+def remember(facts: Facts, expansion: Expansion, scale: float) -> None:
+    """Note that the kernels take calls with these facts, and with what."""
+    if len(_known) >= MOST_KNOWN:
+        _known.clear()
+    _known[facts] = (expansion.coefficients, scale)
+
+
+def _by_kernels(
+    query: Array,
+    key: Array,
+    value: Array,
+    coefficients: tuple[float, ...],
+    scale: float,
+    is_causal: bool,
+) -> Array:
+    """Return what the operator does, past all that torch asks of an operator."""
+    from fastattn_lite import autograd
+
+    options: tuple[Any, ...] = (coefficients, scale, is_causal, None, True)
+    return autograd.compute(query, key, value, *options)[0]
+
+
+def checked(
+    query: Array,
+    key: Array,
+    value: Array,
+    expansion: Expansion | None,
+    order: int,
+    is_causal: bool,
+    scale: float | None,
+    normalization: str,
+    backend: str,
+    initial_state: Moments | None,
+) -> tuple[Expansion, float]:
+    """Return the polynomial and the factor of the scores; an error that names what does not fit."""
+    expansion = taylor(order) if expansion is None else expansion
+    check_expansion(expansion)
+    check_attention_inputs(query, key, value, is_causal=is_causal)
+    check_normalization(normalization, is_causal=is_causal or initial_state is not None)
+    check_backend(backend)
+    if initial_state is None:
+        check_someone_to_attend_to(query, key)
+    else:
+        check_initial_state(initial_state, key)
+    factor = default_scale(normalization, query.shape[-1]) if scale is None else scale
+    return expansion, check_real("scale", factor)
+
+
+def _normalized(query: Array, key: Array, value: Array, normalization: str) -> tuple[Array, Array]:
+    """Return queries and keys by a convention, in the type to compute in."""
+    xp = array_namespace(query)
+    dtype = accumulation_dtype(xp, query, key, value)
+    query, key = (xp.astype(x, dtype, copy=False) for x in (query, key))
+    return normalize(query, key, normalization)
 
 
 def check_moments(

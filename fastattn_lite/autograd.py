@@ -303,6 +303,26 @@ def _pull_back_products(slopes: Tensor, factors: Factors, places: Factors) -> No
         of_lower.addcmul_(part, x_i)
 
 
+def compute(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    coefficients: Sequence[float],
+    scale: float,
+    is_causal: bool,
+    chunk_size: int | None,
+    is_fused: bool,
+) -> tuple[Tensor, Tensor]:
+    """Return what the forward operator does, of tensors without gradients."""
+    if is_fused and query.numel() * value.numel() > 0:
+        from fastattn_lite.kernels import operator
+
+        return operator.forward(query, key, value, coefficients, scale, is_causal)
+    with torch.no_grad(), full_precision(query):
+        expansion = Expansion(tuple(coefficients))
+        return forward(Problem(query, key, value, expansion, scale, is_causal, chunk_size))
+
+
 @torch.library.custom_op(
     "fastattn_lite::attention",
     mutates_args=(),
@@ -320,14 +340,7 @@ def attention_op(
 ) -> tuple[Tensor, Tensor]:
     """Return o_i in the type of `value`, and G_i in the type that was computed in."""
     tokens = (query.detach(), key.detach(), value.detach())
-    with torch.no_grad(), full_precision(query):
-        if is_fused and query.numel() * value.numel() > 0:
-            from fastattn_lite.kernels import operator
-
-            return operator.forward(*tokens, coefficients, scale, is_causal)
-        return forward(
-            Problem(*tokens, Expansion(tuple(coefficients)), scale, is_causal, chunk_size)
-        )
+    return compute(*tokens, coefficients, scale, is_causal, chunk_size, is_fused)
 
 
 @torch.library.custom_op(

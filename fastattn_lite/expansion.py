@@ -131,10 +131,13 @@ def taylor(order: int, *, radius: float = 1.0) -> Expansion:
     Equation: eq-taylor (chapter expansion_truncation).
     Source: FAST, arXiv 2402.07901 (orders 1 and 2).
     """
-    order, radius = _checked(order, radius)
-    return Expansion(
-        tuple(1 / math.factorial(power) for power in range(order + 1)), radius, "taylor"
-    )
+    return _taylor(*_checked(order, radius))
+
+
+@functools.lru_cache(maxsize=64)
+def _taylor(order: int, radius: float) -> Expansion:
+    coefficients = tuple(1 / math.factorial(power) for power in range(order + 1))
+    return Expansion(coefficients, radius, "taylor")
 
 
 def chebyshev(order: int, *, radius: float = 1.0) -> Expansion:

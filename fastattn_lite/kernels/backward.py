@@ -64,7 +64,7 @@ def attention_backward(
     query, key, value, output = (x.contiguous() for x in (query, key, value, output))
     up = upstream(gradient, output, normaliser, query, is_causal)
     tokens, order = (query, key, value), len(coefficients) - 1
-    if takes_pairs(key.shape[1], key.shape[2], order, is_causal):
+    if takes_pairs(query.shape, key.shape[1], order, is_causal):
         return pair_gradients(*tokens, up, coefficients, is_causal, query.dtype)
     cuts, local = (cut_full(key.shape[1], key), cut_full(query.shape[1], query)), None
     if is_causal:

@@ -49,7 +49,7 @@ def attention(
     2 n_q n_k (d + d_v) flops for few keys.
     """
     order = len(coefficients) - 1
-    if takes_pairs(key.shape[1], key.shape[2], order, is_causal):
+    if takes_pairs(query.shape, key.shape[1], order, is_causal):
         return by_pairs(query, key, value, coefficients, is_causal)
     values, keys = weighted_means(transposed(key, order), value, coefficients, is_causal)
     return evaluate(query, key, value, keys, values, coefficients)

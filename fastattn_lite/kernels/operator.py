@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
 import torch
 
-from fastattn_lite._arrays import broadcast_lead
 from fastattn_lite.kernels.backward import attention_backward
 from fastattn_lite.kernels.forward import attention
 from fastattn_lite.kernels.rows import scaled
@@ -21,9 +21,7 @@ def forward(
     is_causal: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return o_i and G_i; heads of queries that share keys and values share their moments."""
-    keys = broadcast_lead(key, value, names="key, value")
-    lead = broadcast_lead(query, key, value, names="query, key, value")
-    shared = shared_lead(lead, keys)
+    lead, shared = leads(query.shape[:-2], key.shape[:-2], value.shape[:-2])
     tokens = (flat(query, lead), flat(key, shared), flat(value, shared))
     output, normaliser = attention(*tokens, scaled(coefficients, scale), is_causal)
     return output.reshape(*lead, *output.shape[1:]), normaliser.reshape(*lead, -1)
@@ -49,17 +47,23 @@ def backward(
 
 def flat(x: Tensor, lead: Lead) -> Tensor:
     """Return x with its leading axes broadcast and as one."""
-    return x.expand(*lead, *x.shape[-2:]).reshape(math.prod(lead), *x.shape[-2:])
+    axes = x.shape[-2:]
+    if x.shape[:-2] != lead:
+        x = x.expand(*lead, *axes)
+    return x if len(lead) == 1 else x.reshape(math.prod(lead), *axes)
 
 
-def shared_lead(lead: Lead, keys: Lead) -> Lead:
-    """Return the leading axes of keys and values, cut to those that all queries share.
+@functools.lru_cache(maxsize=256)
+def leads(query: Lead, key: Lead, value: Lead) -> tuple[Lead, Lead]:
+    """Return the leading axes of all, and those of keys and values, cut where queries share them.
 
     Grouped query heads stand in the last of the leading axes, where the keys have length 1; any
     other broadcast is written out.
     """
-    padded = (1,) * (len(lead) - len(keys)) + keys
+    keys = torch.broadcast_shapes(key, value)
+    lead = torch.broadcast_shapes(query, keys)
+    padded = (1,) * (len(lead) - len(keys)) + tuple(keys)
     kept = len(lead)
     while kept > 0 and padded[kept - 1] == 1:
         kept -= 1
-    return (*lead[:kept], *(1,) * (len(lead) - kept))
+    return tuple(lead), (*lead[:kept], *(1,) * (len(lead) - kept))

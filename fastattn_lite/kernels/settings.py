@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +40,8 @@ class Settings:
 
 ROOMY = 128 * 1024
 """Bytes of shared memory that let a program hold three stages of wide tiles."""
+FEW_PRODUCTS = 2**33
+"""So many products q_ic k_jc of all heads take less time than to start the kernels of moments."""
 FULL_PAIRS, CAUSAL_PAIRS = (700, 1.2), (1_500, 2.6)
 """Up to so many keys, and so many times R more, the scores are faster than the moments."""
 MOST_PAIRS = 16_384
@@ -45,13 +49,19 @@ MOST_PAIRS = 16_384
 
 
 def settings_for(x: torch.Tensor, order: int, *widths: int) -> Settings:
-    """Return the settings for a type, an order, padded widths and a GPU.
+    """Return the settings for a type, an order, padded widths and a GPU."""
+    return settings_of(x.dtype, x.device, order, max(widths))
+
+
+@functools.lru_cache(maxsize=64)
+def settings_of(dtype: torch.dtype, device: torch.device, order: int, width: int) -> Settings:
+    """Return the settings for a type, a GPU, an order and the larger of both widths.
 
     Larger numbers take smaller tiles. At order 1 and for narrow heads the scores of a chunk are
     most of the work, and more programs with fewer keys at once hide more of their waiting.
     """
-    width, is_roomy = max(widths), shared_memory(x.device) >= ROOMY
-    if x.dtype == torch.float32:
+    is_roomy = shared_memory(device) >= ROOMY
+    if dtype == torch.float32:
         tokens, pair_stages = (32, 1) if width > 64 else (64, 3)
         return Settings(
             moment_tokens=32, lines=64, moment_stages=2, tokens=tokens, joined=1,
@@ -64,7 +74,7 @@ def settings_for(x: torch.Tensor, order: int, *widths: int) -> Settings:
             lines=128, moment_stages=2, joined=joined, warps=8, pair_warps=8, pair_stages=stages
         )  # fmt: skip
     if width <= 32:
-        is_known = order < 3 and limits_registers(x.device)
+        is_known = order < 3 and limits_registers(device)
         few, some = (96, 128) if is_known else (None, None)
         return Settings(
             lines=128, moment_stages=4, moment_registers=few, stages=3, registers=some,
@@ -73,13 +83,11 @@ def settings_for(x: torch.Tensor, order: int, *widths: int) -> Settings:
     return Settings(chunk_keys=32 if order == 1 else 64)
 
 
-@functools.lru_cache(maxsize=8)
 def limits_registers(device: torch.device) -> bool:
     """Say whether a limit leaves enough registers: on capability 8 sums go to memory with it."""
     return device.type != "cuda" or torch.cuda.get_device_capability(device) >= (9, 0)
 
 
-@functools.lru_cache(maxsize=8)
 def shared_memory(device: torch.device) -> int:
     """Return the bytes of shared memory that a program may take."""
     if device.type != "cuda":
@@ -87,7 +95,12 @@ def shared_memory(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).shared_memory_per_block_optin
 
 
-def takes_pairs(keys: int, dim: int, order: int, is_causal: bool) -> bool:
-    """Say whether the scores of so many keys are faster than the moments; both give the same."""
+def takes_pairs(queries: Sequence[int], keys: int, order: int, is_causal: bool) -> bool:
+    """Say whether the scores of queries (h, n_q, d) with so many keys are faster than the moments.
+
+    Both give the same, but for the rounding.
+    """
     least, times = CAUSAL_PAIRS if is_causal else FULL_PAIRS
-    return keys <= min(MOST_PAIRS, least + times * number_of_features(dim, order))
+    most = min(MOST_PAIRS, least + times * number_of_features(queries[2], order))
+    few = min(MOST_PAIRS, FEW_PRODUCTS // math.prod(queries))
+    return keys <= max(most, few)

@@ -94,8 +94,8 @@ def main(capability: str, dtype: str, dim: str, order: str, causal: str, form: s
     """Call the operator forward and backward on tensors without values."""
     for module in (states, forward, backward):
         module.launch = compiler(int(capability))
-    for name in ("FULL_PAIRS", "CAUSAL_PAIRS"):
-        setattr(settings, name, (4_096 if form == "pairs" else -1, 0))
+    for module in (forward, backward):
+        module.takes_pairs = lambda *_: form == "pairs"
     settings.shared_memory = lambda _device: SHARED[int(capability)]
     settings.limits_registers = lambda _device: int(capability) >= 90
     tokens = torch.empty((2, 4_096, int(dim)), dtype=getattr(torch, dtype))

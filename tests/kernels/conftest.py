@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from triton_here import why_no_triton
+
+from fastattn_lite import attention as calls
 
 
 class Skipped(pytest.Module):
@@ -52,3 +55,10 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
     noted = Launches()
     monkeypatch.setattr(torch.cuda, "device_of", noted.device_of)
     return noted
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch: pytest.MonkeyPatch) -> dict[Any, Any]:
+    """Return the calls that are known to be taken by the kernels, none at the start of a test."""
+    monkeypatch.setattr(calls, "_known", {})
+    return calls._known

@@ -37,8 +37,7 @@ def test_a_design_changes_its_cases_and_is_undone(design):
 
 @pytest.mark.parametrize("design", EACH)
 def test_a_design_computes_the_same(design, monkeypatch):
-    monkeypatch.setattr(settings, "CAUSAL_PAIRS", (-1, 0))
-    monkeypatch.setattr(settings, "FULL_PAIRS", (-1, 0))
+    monkeypatch.setattr(settings, "MOST_PAIRS", -1)
     dim, is_causal = design.cases[-1]
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randn(3, 1, 270, dim, generator=generator).to(DEVICE, torch.float16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from fastattn_lite import (
     minimax,
     taylor,
 )
-from fastattn_lite.kernels import forward, operator, rows, settings, states, support
+from fastattn_lite.kernels import backward, forward, operator, rows, settings, states, support
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 FLOOR = {torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
@@ -49,9 +50,8 @@ def plain(query: Tensor, key: Tensor, value: Tensor, expansion: Expansion, is_ca
 @pytest.fixture(autouse=True, params=["moments", "pairs"])
 def form(request, monkeypatch):
     """Take every problem by its moments, then every one by its scores, whatever is faster."""
-    most = {"moments": -1, "pairs": math.inf}[request.param]
-    for name in ("FULL_PAIRS", "CAUSAL_PAIRS"):
-        monkeypatch.setattr(settings, name, (most, 0))
+    for module in (forward, backward):
+        monkeypatch.setattr(module, "takes_pairs", lambda *_: request.param == "pairs")
     return request.param
 
 
@@ -161,9 +161,9 @@ def test_leading_axes_broadcast(query, key, value, is_causal):
 
 
 def test_grouped_heads_share_their_moments():
-    assert operator.shared_lead((2, 3, 4), (2, 3, 1)) == (2, 3, 1)
-    assert operator.shared_lead((2, 3), (3,)) == (2, 3)
-    assert operator.shared_lead((2, 3), (1, 1)) == (1, 1)
+    assert operator.leads((2, 3, 4), (2, 3, 1), (2, 3, 1))[1] == (2, 3, 1)
+    assert operator.leads((2, 3), (3,), (3,))[1] == (2, 3)
+    assert operator.leads((2, 3), (1, 1), (1,))[1] == (1, 1)
 
 
 def test_inputs_in_any_memory_order():
@@ -200,7 +200,7 @@ def test_chunks_in_turn_equal_chunks_side_by_side(expansion, monkeypatch):
     inputs = tokens((2, 600, 16), (2, 600, 16), (2, 600, 24), dtype=SINGLE)
     exact = kernel_attention(*(x.double() for x in inputs), expansion=expansion, is_causal=True)
     rough = relative(plain(*inputs, expansion, True), exact)
-    monkeypatch.setattr(settings, "CAUSAL_PAIRS", (-1, 0))
+    monkeypatch.setattr(forward, "takes_pairs", lambda *_: False)
     for in_turn in (True, False):
         with monkeypatch.context() as patch:
             patch.setattr(forward, "runs", lambda *_, chosen=in_turn: chosen)
@@ -343,8 +343,16 @@ def test_few_tokens_take_the_scores_and_many_the_moments(monkeypatch):
     assert most_pairs(128, 3, True) == settings.MOST_PAIRS
 
 
-def most_pairs(dim, order, is_causal):
-    return sum(settings.takes_pairs(keys, dim, order, is_causal) for keys in range(1, 20_000))
+def test_where_the_host_takes_longer_than_the_device_one_kernel_is_started():
+    """Few heads may have more tokens than many."""
+    limits = [most_pairs(32, 2, False, heads=heads) for heads in (1_000, 64, 8)]
+    assert limits[0] < limits[1] < limits[2]
+    assert limits[1] == 2_048
+
+
+def most_pairs(dim, order, is_causal, *, heads=1_000):
+    takes = settings.takes_pairs
+    return sum(takes((heads, n, dim), n, order, is_causal) for n in range(1, 20_000))
 
 
 def test_chunks_hold_every_token():
@@ -358,10 +366,11 @@ def test_chunks_hold_every_token():
 @pytest.mark.parametrize(("capability", "limits"), [((9, 0), (96, 128)), ((8, 9), (None, None))])
 def test_registers_are_limited_where_that_leaves_enough(capability, limits, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-    settings.limits_registers.cache_clear()
+    monkeypatch.setattr(settings, "shared_memory", lambda _: settings.ROOMY)
+    settings.settings_of.cache_clear()
     on_gpu = SimpleNamespace(dtype=torch.bfloat16, device=torch.device("cuda", 0))
     chosen = settings.settings_for(on_gpu, 2, 32, 32)
-    settings.limits_registers.cache_clear()
+    settings.settings_of.cache_clear()
     assert (chosen.moment_registers, chosen.registers) == limits
 
 
@@ -383,3 +392,25 @@ def test_kernels_start_on_the_gpu_of_their_first_tensor(launches) -> None:
     states.launch(launches, (2, 3), first, torch.ones(1), ORDER=2)
     assert [place is first for place in launches.places] == [True]
     assert launches.current == []
+
+
+if torch.cuda.device_count() > 1:
+
+    @pytest.mark.parametrize("is_causal", [False, True])
+    def test_tensors_may_lie_on_another_gpu_than_the_current_one(is_causal):
+        """Forward and backward, twice, for a call that is known takes a shorter way; one token."""
+        fused = functools.partial(fast_attention, backend="triton", is_causal=is_causal)
+        drawn = tokens(*[(2, 600, 32)] * 3, dtype=HALF)
+        results = []
+        for place in ("cuda:0", "cuda:1"):
+            given = [x.to(place) for x in drawn]
+            recorded = [x.clone().requires_grad_() for x in given]
+            found = [fused(*given) for _ in range(2)]
+            fused(*recorded).sum().backward()
+            last = [x[:, -1:] for x in given]
+            step, state = fast_attention(*last, backend="triton", return_state=True)
+            found += [*(x.grad for x in recorded), step, state.sums]
+            assert all(x.device == torch.device(place) for x in found)
+            results.append([x.cpu() for x in found])
+        assert torch.cuda.current_device() == 0
+        assert all(map(torch.equal, *results))

@@ -1,0 +1,126 @@
+"""A call whose facts are known skips the checks, and nothing that somebody asks of it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from fastattn_lite import attention as calls
+from fastattn_lite import autograd, fast_attention, minimax
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Note what the operator of torch is asked for."""
+    noted, operator = [], autograd.attention_op
+
+    def attention_op(*given):
+        noted.append(given)
+        return operator(*given)
+
+    monkeypatch.setattr(autograd, "attention_op", attention_op)
+    return noted
+
+
+def tokens(n=20, dim=16, **options):
+    torch.manual_seed(0)
+    return [torch.randn(2, n, dim, device=DEVICE, **options) for _ in range(3)]
+
+
+def fused(*given, **options):
+    return fast_attention(*given, backend="triton", **options)
+
+
+def test_a_known_call_gives_the_same_without_the_operator(asked):
+    given = tokens()
+    first, second = fused(*given), fused(*given)
+    assert len(asked) == 1
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"order": 1},
+        {"scale": 0.5},
+        {"is_causal": True},
+        {"expansion": minimax(2)},
+    ],
+)
+@pytest.mark.filterwarnings("ignore::fastattn_lite.attention.ExpansionWarning")
+def test_another_call_is_not_taken_for_it(options, asked):
+    given = tokens()
+    fused(*given)
+    fused(*given, **options)
+    fused(*(x[:, :10] for x in given), **options)
+    fused(*(x.half() for x in given), **options)
+    assert len(asked) == 4
+    assert torch.equal(fused(*given, **options), fused(*given, normalization="none", **options))
+    assert len(asked) == 4
+
+
+@pytest.mark.parametrize("wrong", [{"order": True}, {"order": 2.0}, {"scale": True}])
+def test_what_only_equals_a_known_option_is_refused(wrong):
+    fused(*tokens(), **{name: int(value) for name, value in wrong.items()})
+    with pytest.raises(TypeError, match=next(iter(wrong))):
+        fused(*tokens(), **wrong)
+
+
+def test_what_cannot_be_hashed_is_checked_each_time():
+    fused(*tokens())
+    with pytest.raises(TypeError, match="expansion"):
+        fused(*tokens(), expansion=[1.0, 1.0])
+    assert torch.equal(fused(*tokens(), scale=torch.tensor(0.25)), fused(*tokens(), scale=0.25))
+
+
+def test_gradients_come_after_a_call_without(asked):
+    fused(*tokens())
+    given = tokens(requires_grad=True)
+    fused(*given).sum().backward()
+    assert given[0].grad is not None
+    with torch.no_grad():
+        fused(*given)
+    assert len(asked) == 2
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_mode_and_a_trace_see_the_operator(asked):
+    given = tokens()
+    fused(*given)
+    with FlopCounterMode(display=False):
+        fused(*given)
+    assert len(asked) == 2
+    calls._known.clear()
+    fused(*given)
+    traced = torch.jit.trace(fused, given, check_trace=False)
+    assert "fastattn_lite::attention" in str(traced.graph)
+
+
+def test_a_transform_is_refused_after_a_known_call():
+    given = tokens()
+    fused(*given)
+    with pytest.raises(ValueError, match=r"torch\.func"):
+        torch.vmap(fused)(*given)
+
+
+def test_normalised_and_carried_calls_are_not_remembered(known):
+    with torch.no_grad():
+        fused(*tokens(), normalization="unit")
+        fused(*tokens(n=1), return_state=True)
+    assert not known
+
+
+def test_only_so_many_calls_are_known(known, monkeypatch):
+    monkeypatch.setattr(calls, "MOST_KNOWN", 2)
+    for n in range(3, 8):
+        fused(*tokens(n))
+    assert 1 <= len(known) <= 2
+
+
+def test_other_paths_are_not_remembered(known):
+    fast_attention(*tokens(), backend="array")
+    fast_attention(*tokens(), backend="autograd")
+    assert not known
