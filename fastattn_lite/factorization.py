@@ -155,7 +155,7 @@ class Table:
         """Take the memory, and list each product with its place."""
         *lead, dim, tokens = variables.shape
         ends = [0, *(number_of_features(dim, degree) for degree in range(order + 1))]
-        rows = min(ends[-1], 2 * ends[-2] + most)
+        rows = min(ends[-1], max(2 * ends[-2] + most, dim + 1))
         self._variables, self._parts = None, []  # gives the last memory back first
         whole = room(xp, (*lead, rows, tokens), variables)
         whole[..., :1, :] = 1.0

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from array_api_compat import array_namespace
 from arrays import LIBRARIES, worst
 
 from fastattn_lite import (
@@ -19,6 +20,7 @@ from fastattn_lite import (
     number_of_features,
     taylor,
 )
+from fastattn_lite.factorization import feature_blocks
 
 SIZES = [(1, 0), (1, 5), (2, 3), (3, 4), (5, 2), (4, 1), (3, 0)]
 
@@ -51,6 +53,18 @@ def test_features_are_the_monomials(dim, order, name):
     x = np.random.default_rng(1).standard_normal((2, 7, dim))
     expected = np.stack([np.prod(x ** np.array(a), axis=-1) for a in enumerated(dim, order)], -1)
     assert worst(monomial_features(LIBRARIES[name](x), order), expected) < 1e-13
+
+
+@pytest.mark.parametrize(("dim", "order"), [*SIZES, (9, 1), (9, 2)])
+@pytest.mark.parametrize("most", [1, 2, 5, 1_000])
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_features_in_parts_of_any_size_are_all_of_them(dim, order, most, name):
+    """Many tokens of few variables leave room for less than one degree."""
+    x = LIBRARIES[name](np.random.default_rng(1).standard_normal((2, 7, dim)))
+    xp = array_namespace(x)
+    parts = [xp.asarray(block, copy=True) for block in feature_blocks(xp, x, order, most=most)]
+    expected = np.asarray(monomial_features(x, order)).swapaxes(-1, -2)
+    assert worst(xp.concat(parts, axis=-2), expected) < 1e-13
 
 
 @pytest.mark.equation("eq-factorization")
