@@ -34,6 +34,16 @@ def load_tokens(y, start, t, tokens, stride_n, stride_e, e, width):
 
 
 @triton.jit
+def sum_products(x, y, AXIS: tl.constexpr):
+    """Return sum x y along an axis, the same to the last bit in every thread that holds it.
+
+    Without the 0 a product may be rounded once with the sum of another thread, and not with that
+    of its own; several threads then write different bits to one place.
+    """
+    return tl.sum(x * y + 0.0, AXIS)
+
+
+@triton.jit
 def store_sums(
     states, sums, line, there, weights, held, E: tl.constexpr, RUNNING: tl.constexpr
 ):  # fmt: skip

@@ -11,6 +11,8 @@ are summed in the order of the rows, so that the same input gives the same bits.
 import triton
 import triton.language as tl
 
+from fastattn_lite.kernels.accumulate import sum_products
+
 
 @triton.jit
 def variables(x, stride, dim, root, table, row, there, R, DEGREE: tl.constexpr):
@@ -59,8 +61,8 @@ def update_kernel(
     sums += (h * group * parts + part) * (WIDTH + 1)
     for _ in range(group):
         q = features(query, stride_qd, dim, query_root, table, row, there, R, ORDER) * weight
-        tl.store(sums + e, tl.sum(q[:, None] * values, 0), mask=wide)
-        tl.store(sums + WIDTH, tl.sum(q * ones, 0))
+        tl.store(sums + e, sum_products(q[:, None], values, 0), mask=wide)
+        tl.store(sums + WIDTH, sum_products(q, ones, 0))
         query += stride_qg
         sums += parts * (WIDTH + 1)
 

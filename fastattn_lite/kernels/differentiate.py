@@ -12,7 +12,7 @@ the scores: the kernels that are called pairs.
 import triton
 import triton.language as tl
 
-from fastattn_lite.kernels.accumulate import load_tokens
+from fastattn_lite.kernels.accumulate import load_tokens, sum_products
 from fastattn_lite.kernels.evaluate import linear_form, state_place
 from fastattn_lite.kernels.pairs import polynomial
 
@@ -31,7 +31,7 @@ def upstream_kernel(
     upstream = load_tokens(g + h * stride_h, m, t, tokens, stride_n, stride_e, e, width)
     scaled = upstream.to(tl.float32) / (gain * total)[:, None]
     outputs = load_tokens(o + h * tokens * width, m, t, tokens, width, 1, e, width)
-    inner = tl.sum(scaled * outputs.to(tl.float32), 1)
+    inner = sum_products(scaled, outputs.to(tl.float32), 1)
     query = load_tokens(q + h * tokens * dim, m, t, tokens, dim, 1, i, dim)
     at = h * tokens + m + t
     tl.store(d + at, inner, mask=there)

@@ -9,7 +9,7 @@ keys it gives the normaliser; with z the output's gradient it gives the gradient
 import triton
 import triton.language as tl
 
-from fastattn_lite.kernels.accumulate import load_tokens
+from fastattn_lite.kernels.accumulate import load_tokens, sum_products
 from fastattn_lite.kernels.pairs import add_pairs, store_outputs
 
 
@@ -118,7 +118,7 @@ def attention_kernel(
         STAGES, PRECISION,
     )  # fmt: skip
     query = load_tokens(q, m, t, tokens, stride_qn, stride_qd, d, dim)
-    total = (a0 + tl.sum(found * query.to(tl.float32), 1)) * count
+    total = (a0 + sum_products(found, query.to(tl.float32), 1)) * count
     acc = linear_form(
         tl.zeros([BM, E], tl.float32), q, q, states + place * R * D * E, sums + place * E,
         first, second, m, tokens, a0, stride_qn, stride_qd, dim, stride_qn, stride_qd, dim,
