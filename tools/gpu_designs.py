@@ -1,8 +1,9 @@
 """python -m tools.gpu_designs --json gpu_designs.json: what each choice in the kernels is worth.
 
-Each design differs from today's kernels in one thing. The forward pass is timed with both in turn,
-order 2, bfloat16, 64 heads, 65,536 tokens; what counts is the quotient. `predicted` was written
-down before the first measurement, and is left out where a run by hand had shown the outcome.
+Each design differs from today's kernels in one thing. The forward pass, or with --backward the
+forward and the backward pass, is timed with both in turn, order 2, bfloat16, 64 heads, 65,536
+tokens; what counts is the quotient. `predicted` was written down before the first measurement, and
+is left out where a run by hand had shown the outcome.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ LARGEST_DIFFERENCE = 0.01
 """Relative distance of a design's outputs from today's: both are rounded to bfloat16."""
 PROCESSES = 8
 TITLE = "Designs of the fused kernels, time over today's, predicted and measured: order 2, bfloat16"
+BACKWARD_TITLE = TITLE.replace("kernels", "kernels, forward and backward")
 Case = tuple[int, bool]
 """Head dimension, and whether causal."""
 Tensor = Any
@@ -68,8 +70,10 @@ def kernels(name: str) -> Any:
     return importlib.import_module(f"fastattn_lite.kernels.{name}")
 
 
-def settings(**fields: int | None) -> Change:
-    """Return the change of some tiles, warps or stages."""
+def settings(
+    modules: tuple[str, ...] = ("forward", "states", "backward"), **fields: int | None
+) -> Change:
+    """Return the change of some tiles, warps or stages in some modules of the kernels."""
 
     @contextlib.contextmanager
     def change() -> Generator[None]:
@@ -79,7 +83,7 @@ def settings(**fields: int | None) -> Change:
             return dataclasses.replace(chosen(*given), **fields)
 
         with contextlib.ExitStack() as stack:
-            for module in ("forward", "states", "backward"):
+            for module in modules:
                 stack.enter_context(mock.patch.object(kernels(module), "settings_for", other))
             yield
 
@@ -115,13 +119,13 @@ def forget_rows() -> None:
         getattr(kernels("states"), name).cache_clear()
 
 
-def chunk(times: int) -> Change:
-    """Return the change to causal chunks of `times` d tokens."""
+def chunk(times: int, module: str = "forward") -> Change:
+    """Return the change to causal chunks of `times` d tokens in one pass."""
 
     def cut(tokens: int, width: int, _order: int) -> Any:
         return kernels("states").Chunks(times * width, -(-tokens // (times * width)))
 
-    return lambda: mock.patch.object(kernels("forward"), "cut_causal", cut)
+    return lambda: mock.patch.object(kernels(module), "cut_causal", cut)
 
 
 def in_two_steps() -> contextlib.AbstractContextManager[Any]:
@@ -243,25 +247,97 @@ DESIGNS = (
 )  # fmt: skip
 
 
-def inputs(case: Case) -> list[Tensor]:
-    """Return query, key and value."""
+BACKWARD = ("backward",)
+"""The gradients' own tiles; sums are accumulated with those of the forward pass."""
+WIDE = (FULL_64, CAUSAL_64)
+BACKWARD_DESIGNS = (
+    Design(
+        "gradients: 64 tokens",
+        "Half the tokens a program: states are read twice as often. The forward pass took 1.06 "
+        "times as long with it; these kernels are about half of the time here.",
+        settings(BACKWARD, tokens=64), WIDE, (1.03, 1.02),
+    ),
+    Design(
+        "gradients: 8 warps",
+        "Twice the threads for the same tile: half the registers each, so nothing is kept in "
+        "memory, but more threads at every barrier.",
+        settings(BACKWARD, warps=8), WIDE, (1.05, 1.03),
+    ),
+    Design(
+        "gradients: rows one by one",
+        "One row a product for two: twice the barriers.",
+        settings(BACKWARD, joined=1), WIDE, (1.06, 1.04),
+    ),
+    Design(
+        "gradients: 3 stages",
+        "One state more on its way from memory than today's two.",
+        settings(BACKWARD, stages=3), WIDE, (1.01, 1.01),
+    ),
+    Design(
+        "scores of a chunk: 8 warps",
+        "Twice the threads for tiles of 64 x 64.",
+        settings(BACKWARD, pair_warps=8), (CAUSAL_64,), (1.03,),
+    ),
+    Design(
+        "scores of a chunk: tiles of 32",
+        "Tiles of 32 x 32 for 64 x 64: keys are read twice as often, and more programs find room.",
+        settings(BACKWARD, pair_keys=32), (CAUSAL_64,), (1.08,),
+    ),
+    Design(
+        "scores of a chunk: tiles of 128",
+        "Tiles of 128 x 128: half the reads, but four tiles in float32 are more than the registers "
+        "hold.",
+        settings(BACKWARD, pair_keys=128), (CAUSAL_64,), (1.30,),
+    ),
+    Design(
+        "scores of a chunk: 2 stages",
+        "One tile less on its way, so that one more program may find room.",
+        settings(BACKWARD, pair_stages=2), (CAUSAL_64,), (0.99,),
+    ),
+    Design(
+        "chunks of 8 d tokens",
+        "Half as long: half the scores, twice the states. A run by hand had shown the outcome.",
+        chunk(8, "backward"), (CAUSAL_64,),
+    ),
+    Design(
+        "chunks of 32 d tokens",
+        "Twice as long: twice the scores, half the states. A run by hand had shown the outcome.",
+        chunk(32, "backward"), (CAUSAL_64,),
+    ),
+)  # fmt: skip
+
+
+def inputs(case: Case, is_trained: bool) -> list[Tensor]:
+    """Return query, key and value, and the gradient of the output where gradients are asked for."""
     import torch
 
     torch.manual_seed(0)
     shape = (HEADS, TOKENS, case[0])
-    return [torch.randn(shape, dtype=torch.bfloat16, device="cuda") for _ in range(3)]
+    count = 4 if is_trained else 3
+    drawn = [torch.randn(shape, dtype=torch.bfloat16, device="cuda") for _ in range(count)]
+    return [x.requires_grad_(is_trained) for x in drawn[:3]] + drawn[3:]
 
 
-def call(case: Case, given: Iterable[Tensor]) -> Tensor:
-    """Return the outputs by the fused kernels."""
-    return fast_attention(*given, order=ORDER, is_causal=case[1], backend="triton")
+def call(case: Case, given: Iterable[Tensor]) -> list[Tensor]:
+    """Return the outputs by the fused kernels, or the gradients where theirs is given."""
+    import torch
+
+    query, key, value, *upstream = given
+    tokens = (query, key, value)
+    output = fast_attention(*tokens, order=ORDER, is_causal=case[1], backend="triton")
+    return list(torch.autograd.grad(output, tokens, upstream)) if upstream else [output]
 
 
-def compile_one(work: tuple[int, Case]) -> None:
+def compile_one(work: tuple[bool, int, Case]) -> None:
     """Fill Triton's cache on the disk with the kernels of one design, if they compile."""
-    place, case = work
-    with contextlib.suppress(Exception), DESIGNS[place].change():
-        call(case, inputs(case))
+    is_trained, place, case = work
+    with contextlib.suppress(Exception), designs(is_trained)[place].change():
+        call(case, inputs(case, is_trained))
+
+
+def designs(is_trained: bool) -> tuple[Design, ...]:
+    """Return the designs of the forward pass alone, or those of both passes."""
+    return BACKWARD_DESIGNS if is_trained else DESIGNS
 
 
 def compare(design: Design, case: Case, given: list[Tensor]) -> list[float]:
@@ -272,7 +348,7 @@ def compare(design: Design, case: Case, given: list[Tensor]) -> list[float]:
     today = call(case, given)
     with design.change():
         other = call(case, given)
-    difference = float((other.float() - today.float()).norm() / today.float().norm())
+    difference = max(map(distance, other, today))
     if not difference <= LARGEST_DIFFERENCE:
         raise ArithmeticError(f"its outputs differ from today's by {difference:.1e}")
     ratios = list[float]()
@@ -284,6 +360,11 @@ def compare(design: Design, case: Case, given: list[Tensor]) -> list[float]:
     return ratios
 
 
+def distance(other: Tensor, today: Tensor) -> float:
+    """Return the relative distance of two results."""
+    return float((other.float() - today.float()).norm() / today.float().norm())
+
+
 def seconds(case: Case, given: list[Tensor], repeats: int) -> list[float]:
     """Return the mean seconds of three calls in a row."""
     from fastattn_lite.gpu_calls import series
@@ -291,17 +372,18 @@ def seconds(case: Case, given: list[Tensor], repeats: int) -> list[float]:
     return series(lambda: call(case, given), itertools.repeat([]), 3, repeats)
 
 
-def measure(report: Callable[[str], None]) -> list[dict[str, Any]]:
+def measure(report: Callable[[str], None], is_trained: bool) -> list[dict[str, Any]]:
     """Return the samples of all designs; `report` hears of each."""
-    work = [(place, case) for place, design in enumerate(DESIGNS) for case in design.cases]
+    tries = designs(is_trained)
+    work = [(is_trained, at, case) for at, design in enumerate(tries) for case in design.cases]
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
         for count, _ in enumerate(pool.imap_unordered(compile_one, work), 1):
             report(f"compiled {count} of {len(work)}")
     samples = list[dict[str, Any]]()
-    for case in ALL:
-        given = inputs(case)
+    for case in (case for case in ALL if any(case in design.cases for design in tries)):
+        given = inputs(case, is_trained)
         samples.append(sample("today's kernels", case, "s", seconds(case, given, ROUNDS)))
-        for design in DESIGNS:
+        for design in tries:
             if case in design.cases:
                 samples += tried(design, case, given, report)
     return samples
@@ -325,15 +407,18 @@ def main(arguments: list[str] | None = None) -> int:
     about = (__doc__ or "").split("\n\n")
     parser = argparse.ArgumentParser(prog="python -m tools.gpu_designs", description=about[1])
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where to write")
+    parser.add_argument("--backward", action="store_true", help="forward and backward pass")
     given = parser.parse_args(arguments)
     try:
         gpu_benchmark.check_device()
     except RuntimeError as error:
         print(f"error: {str(error).removeprefix('--gpu: ')}", file=sys.stderr)
         return 1
-    samples = measure(lambda line: print(line, file=sys.stderr, flush=True))
-    command = f"python -m tools.gpu_designs --json {given.json.name}"
-    save_result(new_result(given.json.stem, TITLE, command, samples, on_gpu=True), given.json)
+    samples = measure(lambda line: print(line, file=sys.stderr, flush=True), given.backward)
+    option = " --backward" if given.backward else ""
+    command = f"python -m tools.gpu_designs{option} --json {given.json.name}"
+    title = BACKWARD_TITLE if given.backward else TITLE
+    save_result(new_result(given.json.stem, title, command, samples, on_gpu=True), given.json)
     print(f"written: {given.json}")
     return 0
 

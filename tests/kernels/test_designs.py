@@ -9,23 +9,25 @@ import pytest
 import torch
 
 from fastattn_lite import fast_attention, kernel_attention, taylor
-from fastattn_lite.kernels import forward, rows, settings
+from fastattn_lite.kernels import backward, forward, rows, settings
 from tools import gpu_designs
-from tools.gpu_designs import ALL, DESIGNS, LARGEST_DIFFERENCE
+from tools.gpu_designs import ALL, BACKWARD_DESIGNS, DESIGNS, LARGEST_DIFFERENCE
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 EACH = [pytest.param(design, id=design.name) for design in DESIGNS]
+OF_GRADIENTS = [pytest.param(design, id=design.name) for design in BACKWARD_DESIGNS]
 
 
 def choices(dim: int) -> tuple[object, ...]:
     """Return all that a design may change."""
     like = torch.zeros(1, 1, dim, dtype=torch.bfloat16, device=DEVICE)
-    tiles = dataclasses.astuple(forward.settings_for(like, 2, dim, dim))
-    cut = forward.cut_causal(5_000, dim, 2)
-    return *tiles, rows.rows_of(2, dim).panels, cut, forward.runs
+    passes = (forward, backward)
+    tiles = [dataclasses.astuple(each.settings_for(like, 2, dim, dim)) for each in passes]
+    cuts = [each.cut_causal(5_000, dim, 2) for each in passes]
+    return *tiles, rows.rows_of(2, dim).panels, *cuts, forward.runs
 
 
-@pytest.mark.parametrize("design", EACH)
+@pytest.mark.parametrize("design", [*EACH, *OF_GRADIENTS])
 def test_a_design_changes_its_cases_and_is_undone(design):
     for dim, _ in design.cases:
         before = choices(dim)
@@ -47,9 +49,26 @@ def test_a_design_computes_the_same(design, monkeypatch):
     assert float((found.double() - exact).norm() / exact.norm()) < LARGEST_DIFFERENCE
 
 
-def test_every_prediction_has_its_case():
-    assert len({design.name for design in DESIGNS}) == len(DESIGNS)
-    for design in DESIGNS:
+@pytest.mark.parametrize("design", OF_GRADIENTS)
+def test_a_design_of_the_backward_pass_computes_the_same(design, monkeypatch):
+    monkeypatch.setattr(settings, "MOST_PAIRS", -1)
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(4, 1, 270, 16, generator=generator).to(DEVICE, torch.float16)
+    *tokens, upstream = drawn
+    tokens = [x.requires_grad_() for x in tokens]
+    case = (16, design.cases[-1][1])
+    with design.change():
+        found = gpu_designs.call(case, [*tokens, upstream])
+    wide = [x.detach().double().requires_grad_() for x in tokens]
+    output = kernel_attention(*wide, expansion=taylor(2), is_causal=case[1])
+    exact = torch.autograd.grad(output, wide, upstream.double())
+    assert max(map(gpu_designs.distance, found, exact)) < LARGEST_DIFFERENCE
+
+
+@pytest.mark.parametrize("designs", [DESIGNS, BACKWARD_DESIGNS])
+def test_every_prediction_has_its_case(designs):
+    assert len({design.name for design in designs}) == len(designs)
+    for design in designs:
         assert set(design.cases) <= set(ALL)
         assert len(design.predicted) in (0, len(design.cases))
         assert all(0.5 < guess < 2 for guess in design.predicted)
@@ -58,7 +77,7 @@ def test_every_prediction_has_its_case():
 
 def test_a_design_that_is_wrong_is_left_out(monkeypatch):
     heard, design = list[str](), DESIGNS[0]
-    outputs = iter([torch.ones(2), torch.tensor([1.0, 1.1])])
+    outputs = iter([[torch.ones(2)], [torch.tensor([1.0, 1.1])]])
     monkeypatch.setattr(gpu_designs, "call", lambda *_: next(outputs))
     assert gpu_designs.tried(design, ALL[0], [], heard.append) == []
     assert "left out: its outputs differ from today's by 7.1e-02" in heard[0]
@@ -72,7 +91,7 @@ def test_quotients_are_those_of_the_design_over_today(monkeypatch):
         inside.append(rows.rows_of(2, 64).panels != whole)
         return [3.0 if inside[-1] else 2.0]
 
-    monkeypatch.setattr(gpu_designs, "call", lambda *_: torch.ones(2))
+    monkeypatch.setattr(gpu_designs, "call", lambda *_: [torch.ones(2)])
     monkeypatch.setattr(gpu_designs, "seconds", seconds)
     (made,) = gpu_designs.tried(design, ALL[0], [], lambda _: None)
     assert made["values"] == gpu_designs.ROUNDS * [1.5]
