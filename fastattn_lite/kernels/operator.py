@@ -46,8 +46,11 @@ def backward(
 
 
 def flat(x: Tensor, lead: Lead) -> Tensor:
-    """Return x with its leading axes broadcast and as one."""
-    axes = x.shape[-2:]
+    """Return x with its leading axes broadcast and as one, and as memory holds it.
+
+    torch may note a minus sign beside a view of complex numbers; a kernel would not see it.
+    """
+    x, axes = x.resolve_neg(), x.shape[-2:]
     if x.shape[:-2] != lead:
         x = x.expand(*lead, *axes)
     return x if len(lead) == 1 else x.reshape(math.prod(lead), *axes)

@@ -41,6 +41,7 @@ def one_token(
     `value`; queries that share a state stand in leading axes where the state has length 1.
     Cost: the state is read once and written once, R (d_v + 1) numbers of float32 each.
     """
+    query, key, value = (x.resolve_neg() for x in (query, key, value))
     own = tuple(state.sums.shape[:-2])
     lead = broadcast_lead(query, state.sums, names="query, moments")
     states, shares = split_axes(lead, own)
@@ -72,7 +73,11 @@ def step(
 
     Shapes: query (states, group, d), key (states, d), value (states, d_v).
     """
-    (heads, group, dim), width, old = query.shape, value.shape[1], state.sums.contiguous()
+    (heads, group, dim), width, old = (
+        query.shape,
+        value.shape[1],
+        state.sums.contiguous().resolve_neg(),
+    )
     rows, padded, new = old.shape[-2], padded_width(width), torch.empty_like(old)
     tile = WARP if padded > 32 else 2 * WARP
     parts = cdiv(rows, tile)

@@ -124,3 +124,20 @@ def test_other_paths_are_not_remembered(known):
     fast_attention(*tokens(), backend="array")
     fast_attention(*tokens(), backend="autograd")
     assert not known
+
+
+def test_a_minus_sign_that_torch_only_notes_is_not_lost():
+    """Views of conjugated complex numbers hold the numbers without their sign."""
+    query, key, value = tokens()
+    noted = torch.complex(torch.zeros_like(query), query).conj().imag
+    assert noted.is_neg()
+    for _ in range(2):
+        assert torch.equal(fused(noted, key, value), fused(-query, key, value))
+    given = [[x[:, :1] for x in (q, key, value)] for q in (noted, -query)]
+    found = [fused(*x, return_state=True)[0] for x in given]
+    assert torch.equal(*found)
+    noted_key = torch.complex(torch.zeros_like(key), key).conj().imag
+    states = [
+        fused(query[:, :1], k[:, :1], value[:, :1], return_state=True)[1] for k in (noted_key, -key)
+    ]
+    assert torch.equal(*(state.sums for state in states))
