@@ -62,6 +62,7 @@ def test_another_call_is_not_taken_for_it(options, asked):
     assert len(asked) == 4
 
 
+@pytest.mark.filterwarnings("ignore::fastattn_lite.attention.ExpansionWarning")
 @pytest.mark.parametrize("wrong", [{"order": True}, {"order": 2.0}, {"scale": True}])
 def test_what_only_equals_a_known_option_is_refused(wrong):
     fused(*tokens(), **{name: int(value) for name, value in wrong.items()})
