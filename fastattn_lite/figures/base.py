@@ -8,6 +8,7 @@ import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
 
 import anywidget
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -78,10 +79,10 @@ class Figure(anywidget.AnyWidget):
     def _repr_html_(self) -> str:
         """Return the element that the built page brings to life; parameters and words only."""
         name = type(self).__name__
-        state = html.escape(json.dumps(self.state()))
+        state = escape(json.dumps(self.state(), separators=(",", ":")), {"'": "&#x27;"})
         hint = html.escape(say("common", "run_cell"))
         return (
-            f'<fastattn-figure name="{name}" state="{state}">'
+            f"<fastattn-figure name='{name}' state='{state}'>"
             f"{self._fallback()}"
             f'<p class="fastattn-run">{hint}</p>'
             "</fastattn-figure>"
