@@ -257,15 +257,20 @@ def records_gradients(*arrays: Array) -> bool:
 def is_plain(*arrays: Array) -> bool:
     """Say whether these are torch tensors of which nothing is asked but the result.
 
-    No gradient is recorded, nothing is compiled, traced or transformed, and no mode looks on.
+    No gradient is recorded, nothing is compiled or traced, no transform is at work, be it on other
+    tensors, and no dispatch mode of this thread looks on.
     """
     torch = sys.modules.get("torch")
     if torch is None or any(type(x) is not torch.Tensor for x in arrays):
         return False
-    from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+    # torch has no public names for what this thread is inside of
+    from torch._C import _functorch  # pyright: ignore
+    from torch.utils._python_dispatch import _get_current_dispatch_mode  # pyright: ignore
 
-    watched = torch.jit.is_tracing() or is_in_torch_dispatch_mode() or records_gradients(*arrays)
-    return not watched and not any(map(is_transformed, arrays))
+    transform: Any = _functorch.peek_interpreter_stack()
+    watched = torch.jit.is_tracing() or _get_current_dispatch_mode() is not None
+    changed = transform is not None or any(map(is_transformed, arrays))
+    return not (watched or changed or records_gradients(*arrays))
 
 
 def full_precision(x: Array) -> AbstractContextManager[Any]:

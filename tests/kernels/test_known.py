@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -105,6 +107,34 @@ def test_a_transform_is_refused_after_a_known_call():
     fused(*given)
     with pytest.raises(ValueError, match=r"torch\.func"):
         torch.vmap(fused)(*given)
+
+
+def test_inside_a_transform_other_tensors_pass_through_the_operator(asked):
+    """There torch wraps what a kernel would write to."""
+    given = tokens()
+    plain = fused(*given)
+
+    def scaled(x):
+        return (x * fused(*given)).sum()
+
+    assert torch.allclose(torch.func.grad(scaled)(torch.ones(())), plain.sum())
+    assert len(asked) == 2
+
+
+def test_a_mode_is_seen_while_another_thread_leaves_its_own(asked):
+    given = tokens()
+    fused(*given)
+
+    def enter_and_leave():
+        with FlopCounterMode(display=False):
+            pass
+
+    with FlopCounterMode(display=False):
+        thread = threading.Thread(target=enter_and_leave)
+        thread.start()
+        thread.join()
+        fused(*given)
+    assert len(asked) == 2
 
 
 def test_normalised_and_carried_calls_are_not_remembered(known):
