@@ -258,17 +258,19 @@ def is_plain(*arrays: Array) -> bool:
     """Say whether these are torch tensors of which nothing is asked but the result.
 
     No gradient is recorded, nothing is compiled or traced, no transform is at work, be it on other
-    tensors, and no dispatch mode of this thread looks on.
+    tensors, and no dispatch mode looks on. torch keeps one note of modes for all threads, which is
+    wrong where another one has just left its own, and a stack for each, which lacks some modes.
     """
     torch = sys.modules.get("torch")
     if torch is None or any(type(x) is not torch.Tensor for x in arrays):
         return False
     # torch has no public names for what this thread is inside of
     from torch._C import _functorch  # pyright: ignore
-    from torch.utils._python_dispatch import _get_current_dispatch_mode  # pyright: ignore
+    from torch.utils import _python_dispatch as modes
 
     transform: Any = _functorch.peek_interpreter_stack()
-    watched = torch.jit.is_tracing() or _get_current_dispatch_mode() is not None
+    mode: Any = modes._get_current_dispatch_mode()  # pyright: ignore
+    watched = torch.jit.is_tracing() or modes.is_in_torch_dispatch_mode() or mode is not None
     changed = transform is not None or any(map(is_transformed, arrays))
     return not (watched or changed or records_gradients(*arrays))
 

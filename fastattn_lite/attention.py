@@ -74,7 +74,7 @@ MOST_KNOWN = 256
 KNOWN_KINDS = (type(None), bool, int, float, str, Expansion)
 """Types of what is asked of a call that is to be known again."""
 Facts = tuple[Any, ...]
-_known: dict[Facts, tuple[tuple[float, ...], float]] = {}
+_known: dict[Facts | None, tuple[tuple[float, ...], float]] = {}
 
 
 class ExpansionWarning(UserWarning):
@@ -147,9 +147,10 @@ def attend(
 ) -> tuple[Array, Moments | None]:
     """Return the outputs, and the moments where they are carried or the array path summed them."""
     asked = (expansion, order, is_causal, scale, normalization, backend)
-    facts = None if carries_state else facts_of(query, key, value, *asked)
-    if facts in _known:
-        return _by_kernels(query, key, value, *_known[facts], is_causal), None
+    is_simple = not carries_state and chunk_size is None
+    facts = facts_of(query, key, value, *asked) if is_simple else None
+    if (known := _known.get(facts)) is not None:
+        return _by_kernels(query, key, value, *known, is_causal), None
     expansion, factor = checked(query, key, value, *asked, initial_state)
     carried = {"carries_state": carries_state}
     is_fused = takes_kernels(backend, query, key, value, expansion, initial_state, **carried)
@@ -160,15 +161,16 @@ def attend(
     kind: tuple[Any, ...] = (key, value, expansion.order, (normalization, factor), initial_state)
     check_moments(*kind)
     warn_unless_positive(expansion, guaranteed_radius(normalization, factor))
-    if facts is not None and is_fused:
-        remember(facts, expansion, factor)
     options: dict[str, Any] = {
         "is_fused": is_fused,
         "is_causal": is_causal,
         "chunk_size": chunk_size,
     }
     if in_operator:
-        return _by_operator(query, key, value, expansion, scale=factor, **options), None
+        output = _by_operator(query, key, value, expansion, scale=factor, **options)
+        if facts is not None and is_fused:
+            remember(facts, expansion, factor)
+        return output, None
     return _by_moments(query, key, value, starting_moments(*kind), expansion, **options)
 
 

@@ -314,7 +314,7 @@ def compute(
     is_fused: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return what the forward operator does, of tensors without gradients."""
-    if is_fused and query.numel() * value.numel() > 0:
+    if is_fused and query.numel() * key.numel() * value.numel() > 0:
         from fastattn_lite.kernels import operator
 
         return operator.forward(query, key, value, coefficients, scale, is_causal)
@@ -366,7 +366,7 @@ def attention_backward_op(
     tokens = (query.detach(), key.detach(), value.detach())
     given = (upstream.detach(), output.detach(), normalizer.detach())
     with torch.no_grad(), full_precision(query):
-        if is_fused and query.numel() * value.numel() > 0:
+        if is_fused and query.numel() * key.numel() * value.numel() > 0:
             from fastattn_lite.kernels import operator
 
             return operator.backward(*given, *tokens, coefficients, scale, is_causal)

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastattn_lite import attention as calls
@@ -135,6 +136,31 @@ def test_a_mode_is_seen_while_another_thread_leaves_its_own(asked):
         thread.join()
         fused(*given)
     assert len(asked) == 2
+
+
+def test_a_trace_of_real_tensors_holds_the_operator():
+    given = tokens()
+    fused(*given)
+    traced = make_fx(fused, pre_dispatch=True)(*given)
+    assert "fastattn_lite.attention" in str(traced.graph)
+
+
+@pytest.mark.parametrize("wrong", [{"is_causal": "yes"}, {"chunk_size": "x"}, {"chunk_size": 2.5}])
+def test_what_is_refused_once_is_refused_again(wrong):
+    fused(*tokens())
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="Expected a value of type"):
+            fused(*tokens(), **wrong)
+
+
+def test_no_head_at_all_gives_no_output():
+    """Leading axes of length 1 beside one of length 0."""
+    given = [torch.ones(1, 5, 4), torch.ones(0, 5, 4), torch.ones(1, 5, 4)]
+    recorded = [x.to(DEVICE).requires_grad_() for x in given]
+    output = fused(*recorded)
+    output.sum().backward()
+    assert output.shape == (0, 5, 4)
+    assert float(recorded[0].grad.abs().sum()) == 0
 
 
 def test_normalised_and_carried_calls_are_not_remembered(known):
