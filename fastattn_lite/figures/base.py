@@ -82,7 +82,8 @@ class Figure(anywidget.AnyWidget):
         state = escape(json.dumps(self.state(), separators=(",", ":")), {"'": "&#x27;"})
         hint = html.escape(say("common", "run_cell"))
         return (
-            f"<fastattn-figure name='{name}' state='{state}'>"
+            f'<fastattn-figure name="{name}" '
+            f"state='{state}'>"
             f"{self._fallback()}"
             f'<p class="fastattn-run">{hint}</p>'
             "</fastattn-figure>"
