@@ -33,6 +33,7 @@ def has_figures(stem: str) -> bool:
 
 
 WITH_FIGURES = [f"book/{stem}" for stem in CHAPTERS if has_figures(stem)]
+assert WITH_FIGURES, "without a page the tests of figures would be skipped in silence"
 MOST_TABS = 200
 """A reader without a mouse reaches the first figure from the top in at most so many steps."""
 
