@@ -75,6 +75,7 @@ KNOWN_KINDS = (type(None), bool, int, float, str, Expansion)
 """Types of what is asked of a call that is to be known again."""
 Facts = tuple[Any, ...]
 _known: dict[Facts | None, tuple[tuple[float, ...], float]] = {}
+"""The coefficients and the scale of calls that the kernels took, by their facts."""
 
 
 class ExpansionWarning(UserWarning):

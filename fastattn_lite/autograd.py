@@ -313,34 +313,24 @@ def compute(
     chunk_size: int | None,
     is_fused: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Return what the forward operator does, of tensors without gradients."""
+    """Return o_i in the type of `value`, and G_i in the type that was computed in."""
     if is_fused and query.numel() * key.numel() * value.numel() > 0:
         from fastattn_lite.kernels import operator
 
         return operator.forward(query, key, value, coefficients, scale, is_causal)
+    tokens = (query.detach(), key.detach(), value.detach())
     with torch.no_grad(), full_precision(query):
         expansion = Expansion(tuple(coefficients))
-        return forward(Problem(query, key, value, expansion, scale, is_causal, chunk_size))
+        return forward(Problem(*tokens, expansion, scale, is_causal, chunk_size))
 
 
-@torch.library.custom_op(
+attention_op = torch.library.custom_op(
     "fastattn_lite::attention",
+    compute,
     mutates_args=(),
     schema=f"(Tensor query, Tensor key, Tensor value, {OPTIONS}) -> (Tensor, Tensor)",
 )
-def attention_op(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    coefficients: Sequence[float],
-    scale: float,
-    is_causal: bool,
-    chunk_size: int | None,
-    is_fused: bool,
-) -> tuple[Tensor, Tensor]:
-    """Return o_i in the type of `value`, and G_i in the type that was computed in."""
-    tokens = (query.detach(), key.detach(), value.detach())
-    return compute(*tokens, coefficients, scale, is_causal, chunk_size, is_fused)
+"""What torch sees of `compute`: the forward operator."""
 
 
 @torch.library.custom_op(

@@ -8,7 +8,6 @@ import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import escape
 
 import anywidget
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -79,7 +78,8 @@ class Figure(anywidget.AnyWidget):
     def _repr_html_(self) -> str:
         """Return the element that the built page brings to life; parameters and words only."""
         name = type(self).__name__
-        state = escape(json.dumps(self.state(), separators=(",", ":")), {"'": "&#x27;"})
+        words = json.dumps(self.state(), separators=(",", ":"))
+        state = html.escape(words, quote=False).replace("'", "&#x27;")
         hint = html.escape(say("common", "run_cell"))
         return (
             f'<fastattn-figure name="{name}" '

@@ -73,11 +73,8 @@ def step(
 
     Shapes: query (states, group, d), key (states, d), value (states, d_v).
     """
-    (heads, group, dim), width, old = (
-        query.shape,
-        value.shape[1],
-        state.sums.contiguous().resolve_neg(),
-    )
+    (heads, group, dim), width = query.shape, value.shape[1]
+    old = state.sums.contiguous().resolve_neg()
     rows, padded, new = old.shape[-2], padded_width(width), torch.empty_like(old)
     tile = WARP if padded > 32 else 2 * WARP
     parts = cdiv(rows, tile)
