@@ -44,12 +44,27 @@ def sum_products(x, y, AXIS: tl.constexpr):
 
 
 @triton.jit
+def coefficient(second, row, there, a1, a2, a3, ORDER: tl.constexpr):
+    """Return a_l for the entries of rows: the column's variable makes their degree l one more."""
+    if ORDER < 2:
+        a = a1 + row * 0.0
+    elif ORDER == 2:
+        a = tl.where(row == 0, a1, a2)
+    else:
+        is_square = tl.load(second + row, mask=there, other=0) > 0
+        a = tl.where(row == 0, a1, tl.where(is_square, a3, a2))
+    return a
+
+
+@triton.jit
 def store_sums(
-    states, sums, line, there, weights, held, E: tl.constexpr, RUNNING: tl.constexpr
+    states, sums, line, there, weights, second, a1, a2, a3, held, ORDER: tl.constexpr,
+    D: tl.constexpr, E: tl.constexpr, RUNNING: tl.constexpr,
 ):  # fmt: skip
     """Write lines of a state: raw sums, or if RUNNING weighted means of the tokens held so far."""
     if RUNNING:
         weight = tl.load(weights + line, mask=there, other=0.0)
+        weight *= coefficient(second, line // D, there, a1, a2, a3, ORDER)
         sums *= (weight / tl.maximum(held, 1))[:, None]
     place = line[:, None] * E + tl.arange(0, E)[None, :]
     tl.store(states + place, sums.to(states.dtype.element_ty), mask=there[:, None])
@@ -76,8 +91,8 @@ def accumulate_plain(
 
 @triton.jit
 def accumulate_linear(
-    x, x_t, y, states, weights, c, last_chunk, chunk, tokens, padded, stride_xn, stride_xd, dim,
-    stride_n, stride_e, width, COPIED: tl.constexpr, D: tl.constexpr, E: tl.constexpr,
+    x, x_t, y, states, weights, a1, c, last_chunk, chunk, tokens, padded, stride_xn, stride_xd,
+    dim, stride_n, stride_e, width, COPIED: tl.constexpr, D: tl.constexpr, E: tl.constexpr,
     LINES: tl.constexpr, BT: tl.constexpr, STAGES: tl.constexpr, RUNNING: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -87,7 +102,7 @@ def accumulate_linear(
     for step in range(c, last_chunk):
         begin = step * chunk
         if RUNNING:
-            store_sums(states, sums, d, d < D, weights, begin, E, True)
+            store_sums(states, sums, d, d < D, weights, weights, a1, a1, a1, begin, 1, D, E, True)
             states += LINES * E
         for start in tl.range(begin, tl.minimum(begin + chunk, tokens), BT, num_stages=STAGES):
             if COPIED:
@@ -98,7 +113,7 @@ def accumulate_linear(
             if start < tokens:  # always: see accumulate_rows
                 sums = tl.dot(tile, values, sums, input_precision=PRECISION)
     if not RUNNING:
-        store_sums(states, sums, d, d < D, weights, 0, E, False)
+        store_sums(states, sums, d, d < D, weights, weights, a1, a1, a1, 0, 1, D, E, False)
 
 
 @triton.jit
@@ -123,8 +138,8 @@ def scaled_tile(
 
 @triton.jit
 def accumulate_rows(
-    x_t, y, states, weights, first, second, row, c, last_chunk, chunk, tokens, padded, stride_n,
-    stride_e, width, PANELS: tl.constexpr, PANEL: tl.constexpr, ORDER: tl.constexpr,
+    x_t, y, states, weights, first, second, a1, a2, a3, row, c, last_chunk, chunk, tokens, padded,
+    stride_n, stride_e, width, PANELS: tl.constexpr, PANEL: tl.constexpr, ORDER: tl.constexpr,
     D: tl.constexpr, E: tl.constexpr, LINES: tl.constexpr, M: tl.constexpr, BT: tl.constexpr,
     STAGES: tl.constexpr, RUNNING: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -145,7 +160,9 @@ def accumulate_rows(
     for step in range(c, last_chunk):
         begin = step * chunk
         if RUNNING:
-            store_sums(states, sums, line, there, weights, begin, E, True)
+            store_sums(
+                states, sums, line, there, weights, second, a1, a2, a3, begin, ORDER, D, E, True
+            )
             states += LINES * E
         for start in tl.range(begin, tl.minimum(begin + chunk, tokens), BT, num_stages=STAGES):
             scaled, values = scaled_tile(
@@ -155,13 +172,13 @@ def accumulate_rows(
             if start < tokens:
                 sums = tl.dot(scaled, values, sums, input_precision=PRECISION)
     if not RUNNING:
-        store_sums(states, sums, line, there, weights, 0, E, False)
+        store_sums(states, sums, line, there, weights, second, a1, a2, a3, 0, ORDER, D, E, False)
 
 
 @triton.jit
 def accumulate_program(
-    program, x, x_t, y, states, plain, weights, first, second, c, last_chunk, chunk, tokens,
-    padded, stride_xn, stride_xd, dim, stride_n, stride_e, width, PANELS: tl.constexpr,
+    program, x, x_t, y, states, plain, weights, first, second, a1, a2, a3, c, last_chunk, chunk,
+    tokens, padded, stride_xn, stride_xd, dim, stride_n, stride_e, width, PANELS: tl.constexpr,
     R: tl.constexpr, ORDER: tl.constexpr, COPIED: tl.constexpr, D: tl.constexpr, E: tl.constexpr,
     LINES: tl.constexpr, M: tl.constexpr, BT: tl.constexpr, STAGES: tl.constexpr,
     RUNNING: tl.constexpr, PRECISION: tl.constexpr,
@@ -176,7 +193,7 @@ def accumulate_program(
     if R > 0:
         if program == 1:
             accumulate_linear(
-                x, x_t, y, states, weights, c, last_chunk, chunk, tokens, padded, stride_xn,
+                x, x_t, y, states, weights, a1, c, last_chunk, chunk, tokens, padded, stride_xn,
                 stride_xd, dim, stride_n, stride_e, width, COPIED, D, E, LINES, BT, STAGES,
                 RUNNING, PRECISION,
             )  # fmt: skip
@@ -184,15 +201,16 @@ def accumulate_program(
         row = PANELS[panel][0] + (program - PANELS[panel][4]) * (M // PANELS[panel][3])
         if (row >= PANELS[panel][0]) & (row < PANELS[panel][1]):
             accumulate_rows(
-                x_t, y, states, weights, first, second, row, c, last_chunk, chunk, tokens, padded,
-                stride_n, stride_e, width, PANELS, panel, ORDER, D, E, LINES, M, BT, STAGES,
-                RUNNING, PRECISION,
+                x_t, y, states, weights, first, second, a1, a2, a3, row, c, last_chunk, chunk,
+                tokens, padded, stride_n, stride_e, width, PANELS, panel, ORDER, D, E, LINES, M,
+                BT, STAGES, RUNNING, PRECISION,
             )  # fmt: skip
 
 
 @triton.jit(do_not_specialize=["tokens", "chunks", "z_programs"])
 def accumulate_kernel(
     x, x_t, stride_xh, stride_xn, stride_xd, dim, tokens, padded, chunk, chunks, z_programs,
+    a1, a2, a3,
     z, z_states, z_plain, z_weights, z_first, z_second, stride_zh, stride_zn, stride_ze, z_width,
     y, states, plain, weights, first, second, stride_yh, stride_yn, stride_ye, width,
     ORDER: tl.constexpr, PANELS: tl.constexpr, R: tl.constexpr, Z_PANELS: tl.constexpr,
@@ -217,14 +235,14 @@ def accumulate_kernel(
     if program < z_programs:
         accumulate_program(
             program, x, x_t, z + h * stride_zh, z_states + place * Z_LINES * F,
-            z_plain + place * Z_PLAIN, z_weights, z_first, z_second, c, last_chunk, chunk, tokens,
-            padded, stride_xn, stride_xd, dim, stride_zn, stride_ze, z_width, Z_PANELS, Z_R,
-            ORDER - 1, ORDER > 1, D, F, Z_LINES, M, BT, STAGES, RUNNING, PRECISION,
+            z_plain + place * Z_PLAIN, z_weights, z_first, z_second, a2, a3, 0.0, c, last_chunk,
+            chunk, tokens, padded, stride_xn, stride_xd, dim, stride_zn, stride_ze, z_width,
+            Z_PANELS, Z_R, ORDER - 1, ORDER > 1, D, F, Z_LINES, M, BT, STAGES, RUNNING, PRECISION,
         )  # fmt: skip
     else:
         accumulate_program(
             program - z_programs, x, x_t, y + h * stride_yh, states + place * LINES * E,
-            plain + place * PLAIN, weights, first, second, c, last_chunk, chunk, tokens, padded,
-            stride_xn, stride_xd, dim, stride_yn, stride_ye, width, PANELS, R, ORDER, ORDER > 1,
-            D, E, LINES, M, BT, STAGES, RUNNING, PRECISION,
+            plain + place * PLAIN, weights, first, second, a1, a2, a3, c, last_chunk, chunk,
+            tokens, padded, stride_xn, stride_xd, dim, stride_yn, stride_ye, width, PANELS, R,
+            ORDER, ORDER > 1, D, E, LINES, M, BT, STAGES, RUNNING, PRECISION,
         )  # fmt: skip

@@ -16,7 +16,7 @@ from fastattn_lite.kernels.differentiate import (
     upstream_kernel,
     value_gradient_kernel,
 )
-from fastattn_lite.kernels.forward import four
+from fastattn_lite.kernels.launch import launch, precision, room
 from fastattn_lite.kernels.settings import settings_for, takes_pairs
 from fastattn_lite.kernels.states import (
     ALL,
@@ -33,9 +33,8 @@ from fastattn_lite.kernels.states import (
     combine,
     cut_causal,
     cut_full,
-    launch,
+    four,
     padded_width,
-    precision,
     transposed,
 )
 
@@ -59,9 +58,9 @@ def attention_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Return the gradients of query, key and value; all have the same number of heads.
 
-    Shapes: (h, n, d) or (h, n, d_v), normaliser (h, n) in float32. Formulas: see `differentiate`.
+    Shapes: (h, n, d) or (h, n, d_v), normaliser (h, n) in float32; all but the gradient lie
+    contiguous. Formulas: see `differentiate`.
     """
-    query, key, value, output = (x.contiguous() for x in (query, key, value, output))
     up = upstream(gradient, output, normaliser, query, is_causal)
     tokens, order = (query, key, value), len(coefficients) - 1
     if takes_pairs(query.shape, key.shape[1], order, is_causal):
@@ -83,8 +82,8 @@ def upstream(
     """Return what the gradients need of the output's gradient."""
     (heads, tokens, dim), width = query.shape, output.shape[2]
     gain = 2.0 ** -round((0.5 if is_causal else 1.0) * (max(tokens, 1) - 1).bit_length())
-    scaled, offsets = torch.empty_like(output), torch.empty_like(query)
-    inner = torch.empty_like(normaliser)
+    scaled, offsets = room_like(output), room_like(query)
+    inner = room_like(normaliser)
     launch(
         upstream_kernel, (cdiv(tokens, 64), heads),
         gradient, output, normaliser, query, scaled, inner, offsets, tokens, gain,
@@ -93,12 +92,17 @@ def upstream(
     return Upstream(scaled, inner, offsets, gain)
 
 
+def room_like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return memory for as many numbers as x has."""
+    return room(x.shape, x.dtype if dtype is None else dtype, x.device)
+
+
 def pair_gradients(
     query: Tensor, key: Tensor, value: Tensor, up: Upstream, coefficients: Coefficients,
     is_causal: bool, dtype: torch.dtype, chunk: int = LONGEST_CHUNK,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Return what the scores add to the three gradients: all, or where causal those of a chunk."""
-    of_query, of_key, of_value = (torch.empty_like(x, dtype=dtype) for x in (query, key, value))
+    of_query, of_key, of_value = (room_like(x, dtype) for x in (query, key, value))
     (heads, queries, dim), (keys, width) = query.shape, value.shape[1:]
     chosen = settings_for(query, len(coefficients) - 1, padded_width(dim), padded_width(width))
     tile = chosen.pair_keys
@@ -154,7 +158,7 @@ def score_gradient(
     coefficients: Coefficients, gain: float, local: Tensor | None,
 ) -> Tensor:  # fmt: skip
     """Return the gradient of x through the scores: times z, less the offsets times a factor."""
-    (heads, tokens, dim), gradient = x.shape, torch.empty_like(x)
+    (heads, tokens, dim), gradient = x.shape, room_like(x)
     chosen = settings_for(x, means.order, means.width, means.columns)
     launch(
         score_gradient_kernel, (cdiv(tokens, chosen.tokens), heads),
@@ -174,7 +178,7 @@ def value_gradient(
     local: Tensor | None,
 ) -> Tensor:  # fmt: skip
     """Return the gradient of the values."""
-    (heads, tokens, dim), gradient = k.shape, torch.empty_like(value)
+    (heads, tokens, dim), gradient = k.shape, room_like(value)
     chosen = settings_for(k, means.order, means.width, means.columns)
     launch(
         value_gradient_kernel, (cdiv(tokens, chosen.tokens), heads),

@@ -7,11 +7,14 @@ number of tokens they hold, so that half precision neither overflows nor runs dr
 import triton
 import triton.language as tl
 
+from fastattn_lite.kernels.accumulate import coefficient
+
 
 @triton.jit(do_not_specialize=["tokens", "chunks", "entries"])
 def combine_kernel(
-    states, weighted, sums, source, weights, tokens, chunk, chunks, entries,
-    E: tl.constexpr, BF: tl.constexpr, DIRECTION: tl.constexpr, STAGES: tl.constexpr,
+    states, weighted, sums, source, weights, second, a1, a2, a3, tokens, chunk, chunks, entries,
+    ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, BF: tl.constexpr,
+    DIRECTION: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """Write weighted means over the chunks before (1), after (-1) or all of them (0).
 
@@ -21,6 +24,8 @@ def combine_kernel(
     f = (tl.program_id(0) * BF + tl.arange(0, BF))[:, None]
     e = tl.arange(0, E)[None, :]
     weight = tl.load(weights + f, mask=f < entries, other=1.0)
+    factor = coefficient(second, f // D, f < entries, a1, a2, a3, ORDER)
+    weight = tl.where(f < entries, weight * factor, 1.0)
     start = tl.load(source + f, mask=f < entries, other=entries).to(tl.int64) * E
     there = (f <= entries) & (weight != 0.0)
     total = tl.zeros([BF, E], tl.float32)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 
 from fastattn_lite.kernels.evaluate import attention_kernel
+from fastattn_lite.kernels.launch import launch, precision, room
 from fastattn_lite.kernels.pairs import pairs_kernel
 from fastattn_lite.kernels.settings import settings_for, takes_pairs
 from fastattn_lite.kernels.states import (
@@ -30,9 +31,8 @@ from fastattn_lite.kernels.states import (
     combine,
     cut_causal,
     cut_full,
-    launch,
+    four,
     padded_width,
-    precision,
     runs,
     transposed,
 )
@@ -91,8 +91,8 @@ def by_pairs(
 def results(query: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     """Return room for the outputs and the normalisers."""
     rows, width = query.shape[:2], value.shape[2]
-    output = torch.empty((*rows, width), dtype=value.dtype, device=value.device)
-    return output, torch.empty(rows, dtype=torch.float32, device=value.device)
+    output = room((*rows, width), value.dtype, value.device)
+    return output, room(rows, torch.float32, value.device)
 
 
 def evaluate(
@@ -115,8 +115,3 @@ def evaluate(
         num_stages=chosen.pair_stages, maxnreg=chosen.registers,
     )  # fmt: skip
     return output, normaliser
-
-
-def four(coefficients: Coefficients) -> Coefficients:
-    """Return the coefficients with zeros up to the third degree."""
-    return (*coefficients, 0.0, 0.0, 0.0)[:4]

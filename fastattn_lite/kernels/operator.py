@@ -10,6 +10,7 @@ import torch
 
 from fastattn_lite.kernels.backward import attention_backward
 from fastattn_lite.kernels.forward import attention
+from fastattn_lite.kernels.launch import again
 from fastattn_lite.kernels.rows import scaled
 
 Tensor = torch.Tensor
@@ -23,7 +24,7 @@ def forward(
     """Return o_i and G_i; heads of queries that share keys and values share their moments."""
     lead, shared = leads(query.shape[:-2], key.shape[:-2], value.shape[:-2])
     tokens = (flat(query, lead), flat(key, shared), flat(value, shared))
-    output, normaliser = attention(*tokens, scaled(coefficients, scale), is_causal)
+    output, normaliser = again(attention, tokens, scaled(coefficients, scale), is_causal)
     return output.reshape(*lead, *output.shape[1:]), normaliser.reshape(*lead, -1)
 
 
@@ -33,11 +34,9 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Return the gradients of query, key and value, summed over the axes that they lack."""
     lead = output.shape[:-2]
-    gradients = attention_backward(
-        flat(upstream, lead), flat(query, lead), flat(key, lead), flat(value, lead),
-        flat(output, lead), normaliser.reshape(-1, normaliser.shape[-1]),
-        scaled(coefficients, scale), is_causal,
-    )  # fmt: skip
+    tokens = (flat(x, lead).contiguous() for x in (query, key, value, output))
+    given = flat(upstream, lead), *tokens, normaliser.reshape(-1, normaliser.shape[-1])
+    gradients = again(attention_backward, given, scaled(coefficients, scale), is_causal)
     query, key, value = (
         gradient.reshape(*lead, *gradient.shape[1:]).sum_to_size(x.shape)
         for gradient, x in zip(gradients, (query, key, value), strict=True)

@@ -7,6 +7,7 @@ f(s) = a_0 + s h(s) with h of degree p - 1, so with S_r[c] = sum_j k_j^r k_jc v_
 where r runs over the monomials of degree below p, the rows, and c over the variables. A product
 q^r q_c stands for the same monomial under several (r, c); those left of a row's first column are
 not computed, and the weights w_rc share each w_a of `feature_weights` among the pairs that are.
+The coefficient a_l in w_rc is that of the degree l of row and column together.
 """
 
 from __future__ import annotations
@@ -94,9 +95,9 @@ def scaled(coefficients: Sequence[float], scale: float) -> tuple[float, ...]:
 
 
 @functools.lru_cache(maxsize=64)
-def shared_weights(coefficients: tuple[float, ...], width: int) -> Floats:
-    """Return w_rc, shape (rows, width): 0 where the entry is not computed."""
-    rows = rows_of(len(coefficients) - 1, width)
+def shared_weights(order: int, width: int) -> Floats:
+    """Return w_rc / a_l for entries of degree l, shape (rows, width): 0 where not computed."""
+    rows = rows_of(order, width)
     entries = {
         (row, column): rows.monomial(row, column)
         for row in range(rows.count)
@@ -105,23 +106,20 @@ def shared_weights(coefficients: tuple[float, ...], width: int) -> Floats:
     shares = Counter(entries.values())
     weights = np.zeros((rows.count, width), dtype=np.float32)
     for entry, monomial in entries.items():
-        weights[entry] = coefficients[len(monomial)] * orderings(monomial) / shares[monomial]
+        weights[entry] = orderings(monomial) / shares[monomial]
     return weights
 
 
 @functools.lru_cache(maxsize=64)
-def row_weights(coefficients: tuple[float, ...], width: int) -> Floats:
-    """Return a_{l+1} (l+1) l!/r! for every row of degree l: the weights of f'(s), shape (rows,).
+def row_weights(order: int, width: int) -> Floats:
+    """Return (l+1) l!/r! for every row r of degree l, shape (rows,).
 
-    With every column computed, sum_r q^r k^r of these weights is f'(q.k).
+    With every column computed, sum_r q^r k^r of these times a_{l+1} is f'(q.k).
     """
-    rows = rows_of(len(coefficients) - 1, width)
+    rows = rows_of(order, width)
     pairs = zip(rows.first.tolist(), rows.second.tolist(), strict=True)
     monomials = [tuple(x for x in pair if x > 0) for pair in pairs]
-    return np.array(
-        [coefficients[len(m) + 1] * (len(m) + 1) * orderings(m) for m in monomials],
-        dtype=np.float32,
-    )
+    return np.array([(len(m) + 1) * orderings(m) for m in monomials], dtype=np.float32)
 
 
 @functools.lru_cache(maxsize=64)

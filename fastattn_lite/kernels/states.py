@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +11,12 @@ import torch
 from fastattn_lite.kernels import rows
 from fastattn_lite.kernels.accumulate import accumulate_kernel, transpose_kernel
 from fastattn_lite.kernels.combine import combine_kernel
+from fastattn_lite.kernels.launch import kept, launch, precision, room
 from fastattn_lite.kernels.settings import settings_for
 
 Tensor = torch.Tensor
 Coefficients = tuple[float, ...]
-Targets = tuple[Tensor, Tensor, Tensor]
+Targets = tuple[Tensor, Tensor]
 ALL, EARLIER, LATER = 0, 1, -1
 """Which chunks a token meets through their moments."""
 TOKEN_TILE = 128
@@ -107,17 +107,6 @@ class Weighted:
         return self.sums.shape[2]
 
 
-def launch(
-    kernel: Any, grid: tuple[int, ...], first: Tensor, *arguments: Any, **constants: Any
-) -> None:
-    """Start a kernel on a grid of programs, on the GPU of its first tensor.
-
-    Triton itself would take the current GPU, whatever the tensors lie on.
-    """
-    with torch.cuda.device_of(first):
-        kernel[grid](first, *arguments, **constants)
-
-
 def cdiv(number: int, size: int) -> int:
     """Return how many pieces of a size hold a number."""
     return -(-number // size)
@@ -135,7 +124,7 @@ def transposed(x: Tensor, order: int) -> Transposed:
     if order == 1:
         return Transposed(x, x, width)
     padded = cdiv(tokens, TOKEN_TILE) * TOKEN_TILE
-    copy = torch.empty((heads, width + 1, padded), dtype=x.dtype, device=x.device)
+    copy = room((heads, width + 1, padded), x.dtype, x.device)
     launch(
         transpose_kernel, (padded // tile, heads),
         x, copy, tokens, padded, *x.stride(), dim, D=width, BT=tile, num_warps=4,
@@ -175,7 +164,9 @@ def accumulate(
     Both in one launch: those of z alone would leave most of the device idle.
     """
     of_y, of_z = empty_states(x, y, order, chunks), empty_states(x, z, order - 1, chunks)
-    start_accumulation(x, y, z, order, chunks, targets(of_y), targets(of_z), is_running=False)
+    unweighted = (0.0,) * (order + 1)
+    into = targets(of_y), targets(of_z)
+    start_accumulation(x, y, z, unweighted, chunks, *into, is_running=False)
     return of_y, of_z
 
 
@@ -189,18 +180,17 @@ def accumulate_running(
     order = len(coefficients) - 1
     of_y = empty_means(x, y, order, chunks)
     of_z = empty_means(x, z, order - 1, chunks)
-    start_accumulation(
-        x, y, z, order, chunks, (of_y.means, of_y.sums, weights_of(of_y, coefficients)),
-        (of_z.means, of_z.sums, weights_of(of_z, coefficients[1:])), is_running=True,
-    )  # fmt: skip
+    into = (of_y.means, of_y.sums), (of_z.means, of_z.sums)
+    start_accumulation(x, y, z, coefficients, chunks, *into, is_running=True)
     return of_y, of_z
 
 
 def start_accumulation(
-    x: Transposed, y: Tensor, z: Tensor, order: int, chunks: Chunks, of_y: Targets,
-    of_z: Targets, *, is_running: bool,
+    x: Transposed, y: Tensor, z: Tensor, coefficients: Coefficients, chunks: Chunks,
+    of_y: Targets, of_z: Targets, *, is_running: bool,
 ) -> None:  # fmt: skip
     """Start the kernel: all programs of z, then all of y, for every head, and chunk if raw."""
+    order = len(coefficients) - 1
     columns, z_columns = padded_width(y.shape[2]), padded_width(z.shape[2])
     chosen = settings_for(y, order, x.width, columns)
     table, z_table = rows.rows_of(order, x.width), rows.rows_of(order - 1, x.width)
@@ -209,9 +199,9 @@ def start_accumulation(
     launch(
         accumulate_kernel, (z_count + count, 1 if is_running else chunks.count, x.x.shape[0]),
         x.x, x.copy, *x.x.stride(), x.x.shape[2], x.tokens, x.padded, chunks.size, chunks.count,
-        z_count,
-        z, *of_z, *variables(order - 1, x.width, z.device), *z.stride(), z.shape[2],
-        y, *of_y, *variables(order, x.width, y.device), *y.stride(), y.shape[2],
+        z_count, *four(coefficients)[1:],
+        z, *of_z, *table_of(order - 1, x.width, z.device), *z.stride(), z.shape[2],
+        y, *of_y, *table_of(order, x.width, y.device), *y.stride(), y.shape[2],
         ORDER=order, PANELS=panels, R=table.count, Z_PANELS=z_panels, Z_R=z_table.count,
         D=x.width, E=columns, F=z_columns, M=lines, BT=chosen.moment_tokens,
         STAGES=chosen.moment_stages, RUNNING=is_running, PRECISION=precision(y.dtype),
@@ -230,7 +220,7 @@ def empty_states(x: Transposed, y: Tensor, order: int, chunks: Chunks) -> States
     """Return room for the raw sums of x with y."""
     count = rows.rows_of(order, x.width).count
     shape = (x.x.shape[0], chunks.count, count * x.width + 1, padded_width(y.shape[2]))
-    sums = torch.empty(shape, dtype=torch.float32, device=y.device)
+    sums = room(shape, torch.float32, y.device)
     return States(sums, order, x.width, x.tokens, chunks)
 
 
@@ -246,8 +236,8 @@ def means_and_sums(
     shape: tuple[int, int], lines: int, columns: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Return room for lines of means, and for the plain means, by head and chunk."""
-    means = torch.empty((*shape, lines * columns), dtype=dtype, device=device)
-    return means, torch.empty((*shape, columns), dtype=torch.float32, device=device)
+    means = room((*shape, lines * columns), dtype, device)
+    return means, room((*shape, columns), torch.float32, device)
 
 
 def programs(table: rows.Rows, lines: int) -> tuple[int, tuple[tuple[int, ...], ...]]:
@@ -263,13 +253,8 @@ def programs(table: rows.Rows, lines: int) -> tuple[int, tuple[tuple[int, ...], 
 
 
 def targets(states: States) -> Targets:
-    """Return where raw sums go, the plain ones, and weights that are not read."""
-    return states.sums, states.sums[..., -1, :], states.sums
-
-
-def weights_of(means: Weighted, coefficients: Coefficients) -> Tensor:
-    """Return the weight of every (row, column)."""
-    return entries(coefficients, means.width, False, means.means.device)[1]
+    """Return where raw sums go, and the plain ones."""
+    return states.sums, states.sums[..., -1, :]
 
 
 def combine(
@@ -281,12 +266,14 @@ def combine(
     kept = chunks if direction != ALL else 1
     device = states.sums.device
     means, sums = means_and_sums((heads, kept), lines - 1, width, dtype, device)
-    source, weights = entries(coefficients, states.width, derivative, device)
-    block = 16
+    order, block = states.order, 16
+    source, weights = entries(order, states.width, derivative, device)
     launch(
         combine_kernel, (cdiv(lines, block), heads),
-        states.sums, means, sums, source, weights, states.tokens, states.chunks.size, chunks,
-        lines - 1, E=width, BF=block, DIRECTION=direction, STAGES=COMBINED_AT_ONCE, num_warps=4,
+        states.sums, means, sums, source, weights, variables(order, states.width, device)[1],
+        *four(coefficients)[1:], states.tokens, states.chunks.size, chunks, lines - 1,
+        ORDER=order, D=states.width, E=width, BF=block, DIRECTION=direction,
+        STAGES=COMBINED_AT_ONCE, num_warps=4,
     )  # fmt: skip
     panels, count = states.table.panels, states.table.count
     if derivative:
@@ -296,36 +283,42 @@ def combine(
     )
 
 
-@functools.lru_cache(maxsize=64)
+def four(coefficients: Coefficients) -> Coefficients:
+    """Return the coefficients with zeros up to the third degree."""
+    return (*coefficients, 0.0, 0.0, 0.0)[:4]
+
+
+def table_of(order: int, width: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the weight of every (row, column), and the variables of each row, on the device."""
+    return entries(order, width, False, device)[1], *variables(order, width, device)
+
+
+@functools.cache
 def variables(order: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the variables of each row on the device; one unused number where there is no row."""
     table = rows.rows_of(order, width)
     first, second = (
-        torch.tensor([*numbers.tolist(), 0], dtype=torch.int32, device=device)
-        for numbers in (table.first, table.second)
+        kept([*numbers.tolist(), 0], torch.int32, device) for numbers in (table.first, table.second)
     )
     return first, second
 
 
-@functools.lru_cache(maxsize=64)
+@functools.cache
 def entries(
-    coefficients: Coefficients, width: int, derivative: bool, device: torch.device
+    order: int, width: int, derivative: bool, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Return, for every (row, column), where its sum stands and its weight, on the device."""
+    """Return, for every (row, column), where its sum stands and its weight, on the device.
+
+    The weight lacks the coefficient of the entry's degree, so no table depends on a scale.
+    """
     if derivative:
-        source = rows.sources(len(coefficients) - 1, width)
-        weights = rows.row_weights(coefficients, width).repeat(width)
+        source = rows.sources(order, width)
+        weights = rows.row_weights(order, width).repeat(width)
     else:
-        weights = rows.shared_weights(coefficients, width).reshape(-1)
+        weights = rows.shared_weights(order, width).reshape(-1)
         source = np.arange(weights.size, dtype=np.int32)
-    where = torch.tensor([*source.tolist(), 0], dtype=torch.int32, device=device)
-    return where, torch.tensor([*weights.tolist(), 0.0], device=device)
-
-
-def precision(dtype: torch.dtype) -> str:
-    """Return how float32 is multiplied: exactly, unless the user's torch setting allows tf32."""
-    allowed = dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
-    return "tf32" if allowed else "ieee"
+    where = kept([*source.tolist(), 0], torch.int32, device)
+    return where, kept([*weights.tolist(), 0.0], torch.float32, device)
 
 
 def arguments(means: Weighted) -> tuple[Tensor, ...]:

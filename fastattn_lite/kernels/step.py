@@ -19,7 +19,8 @@ from fastattn_lite.attention import split_scale
 from fastattn_lite.expansion import Expansion
 from fastattn_lite.factorization import feature_weights
 from fastattn_lite.kernels.decode import quotient_kernel, update_kernel
-from fastattn_lite.kernels.states import cdiv, launch, padded_width
+from fastattn_lite.kernels.launch import kept, launch
+from fastattn_lite.kernels.states import cdiv, padded_width
 from fastattn_lite.moments import Moments
 
 Tensor = torch.Tensor
@@ -106,11 +107,10 @@ def variables(dim: int, order: int, device: torch.device) -> Tensor:
         for degree in range(order + 1)
         for chosen in itertools.combinations_with_replacement(range(dim), degree)
     ]
-    return torch.tensor(table, dtype=torch.int32, device=device).mT.contiguous()
+    return kept(np.array(table).T.tolist(), torch.int32, device)
 
 
 @functools.cache
 def weights(expansion: Expansion, dim: int, device: torch.device) -> Tensor:
     """Return the weights w_a on the device, shape (R,); kept for good, as the variables are."""
-    found = feature_weights(expansion, dim).tolist()
-    return torch.tensor(found, dtype=torch.float32, device=device)
+    return kept(feature_weights(expansion, dim).tolist(), torch.float32, device)

@@ -62,3 +62,12 @@ def known(monkeypatch: pytest.MonkeyPatch) -> dict[Any, Any]:
     """Return the calls that are known to be taken by the kernels, none at the start of a test."""
     monkeypatch.setattr(calls, "_known", {})
     return calls._known
+
+
+@pytest.fixture(autouse=True)
+def recorded(monkeypatch: pytest.MonkeyPatch) -> dict[Any, Any]:
+    """Return the calls whose kernels are started again, none at the start of a test."""
+    from fastattn_lite.kernels import launch
+
+    monkeypatch.setattr(launch, "_recorded", {})
+    return launch._recorded

@@ -19,7 +19,16 @@ from fastattn_lite import (
     minimax,
     taylor,
 )
-from fastattn_lite.kernels import backward, forward, operator, rows, settings, states, support
+from fastattn_lite.kernels import (
+    backward,
+    forward,
+    launch,
+    operator,
+    rows,
+    settings,
+    states,
+    support,
+)
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 FLOOR = {torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
@@ -315,7 +324,7 @@ def test_auto_leaves_the_cpu_to_the_portable_path(monkeypatch):
 @pytest.mark.parametrize("order", [1, 2, 3])
 @pytest.mark.parametrize("width", [16, 32])
 def test_rows_and_weights_spell_out_the_polynomial(order, width):
-    """sum_rc w_rc x^r x_c y^r y_c is f(x.y) - a_0, and that of the row weights is f'(x.y)."""
+    """sum_rc a w_rc x^r x_c y^r y_c is f(x.y) - a_0, and that of the row weights is f'(x.y)."""
     coefficients = (0.7, 1.3, 0.4, 0.2)[: order + 1]
     table = rows.rows_of(order, width)
     x, y = (torch.randn(width, dtype=torch.float64).numpy() for _ in range(2))
@@ -325,12 +334,15 @@ def test_rows_and_weights_spell_out_the_polynomial(order, width):
         for z in (padded_x, padded_y)
     ]
     both = torch.tensor(monomials, dtype=torch.float64).prod(0)
-    weights = torch.from_numpy(rows.shared_weights(coefficients, width)).double()
+    degrees = 1 + (table.first > 0).astype(int) + (table.second > 0).astype(int)
+    factors = torch.tensor(coefficients, dtype=torch.float64)[torch.from_numpy(degrees)]
+    weights = factors[:, None] * torch.from_numpy(rows.shared_weights(order, width)).double()
     score = float(x @ y)
     value = float(torch.einsum("r,rc,c->", both, weights, torch.from_numpy(x * y)))
     expected = sum(a * score**degree for degree, a in enumerate(coefficients)) - coefficients[0]
     assert value == pytest.approx(expected, rel=1e-5, abs=1e-5)
-    slope = float(both @ torch.from_numpy(rows.row_weights(coefficients, width)).double())
+    row_weights = factors * torch.from_numpy(rows.row_weights(order, width)).double()
+    slope = float(both @ row_weights)
     expected = sum(d * a * score ** (d - 1) for d, a in enumerate(coefficients) if d > 0)
     assert slope == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
@@ -389,7 +401,7 @@ def test_order_1_takes_its_keys_as_they_lie(monkeypatch):
 
 def test_kernels_start_on_the_gpu_of_their_first_tensor(launches) -> None:
     first = torch.ones(1)
-    states.launch(launches, (2, 3), first, torch.ones(1), ORDER=2)
+    launch.launch(launches, (2, 3), first, torch.ones(1), ORDER=2)
     assert [place is first for place in launches.places] == [True]
     assert launches.current == []
 

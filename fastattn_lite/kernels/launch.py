@@ -1,0 +1,218 @@
+"""Starting kernels: through Triton the first time, and then again with other addresses.
+
+To start a kernel, Triton binds its arguments anew and looks up what it compiled for their types.
+A function that only makes room and starts kernels does the same for all tensors of the same
+facts, but for the addresses. So `again` records what the first call starts, and repeats it: for
+few tokens the kernels themselves take less time than starting them takes the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import triton
+
+Tensor = torch.Tensor
+Tensors = tuple[Tensor, ...]
+Slot = tuple[int, int, int]
+MOST_RECORDED = 256
+"""So many calls are kept; then all are forgotten."""
+LARGEST_SCRATCH = 2**28
+"""Most bytes of scratch memory of a repeated call, which holds all at once what its kernels hand
+on. Where there are more, the kernels take longer than it takes to start them."""
+ALIGNED = 256
+"""Rooms in scratch memory begin at multiples of so many bytes."""
+REPEATS = tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 3)
+"""Since Triton 3.3 a compiled kernel is started with all its arguments, in their order."""
+
+
+def launch(
+    kernel: Any, grid: tuple[int, ...], first: Tensor, *arguments: Any, **constants: Any
+) -> None:
+    """Start a kernel on a grid of programs, on the GPU of its first tensor.
+
+    Triton itself would take the current GPU, whatever the tensors lie on.
+    """
+    with torch.cuda.device_of(first):
+        compiled = kernel[grid](first, *arguments, **constants)
+    if (recording := _recording.get()) is not None:
+        recording.note(compiled, kernel.arg_names, grid, (first, *arguments), constants)
+
+
+def room(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return memory that a kernel is to write."""
+    made = torch.empty(shape, dtype=dtype, device=device)
+    if (recording := _recording.get()) is not None:
+        recording.rooms.append((made.data_ptr(), made.nbytes))
+    return made
+
+
+def kept(numbers: Sequence[Any], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return numbers on a device, kept for good.
+
+    Whoever starts kernels again goes on reading them: a repeated call, or a CUDA graph.
+    """
+    made = torch.tensor(numbers, dtype=dtype, device=device)
+    _tables[made.data_ptr()] = made
+    return made
+
+
+def precision(dtype: torch.dtype) -> str:
+    """Return how float32 is multiplied: exactly, unless the user's torch setting allows tf32.
+
+    Since torch 2.9 there are two ways to set it, and the older one is refused after the newer.
+    """
+    if dtype != torch.float32:
+        return "ieee"
+    setting = torch.backends.cuda.matmul
+    newer = getattr(setting, "fp32_precision", None)
+    allowed = setting.allow_tf32 if newer is None else newer == "tf32"
+    return "tf32" if allowed else "ieee"
+
+
+def again(function: Callable[..., Tensors], tensors: Tensors, *options: Any) -> Tensors:
+    """Return function(*tensors, *options), the kernels of a recorded call started at once.
+
+    The function makes rooms, and starts kernels with them, with the given tensors and with tables.
+    It returns rooms, and looks at no number of a tensor.
+    """
+    if not REPEATS:
+        return function(*tensors, *options)
+    addresses = [x.data_ptr() for x in tensors]
+    key = (
+        function, options, precision(tensors[0].dtype),
+        *map(addresses.index, addresses), *(address % 16 for address in addresses),
+        *((x.shape, x.stride(), x.dtype, x.device) for x in tensors),
+    )  # fmt: skip
+    if (recorded := _recorded.get(key)) is not None:
+        return recorded.start(addresses, tensors[0])
+    recording = Recording(addresses)
+    token = _recording.set(recording)
+    try:
+        results = function(*tensors, *options)
+    finally:
+        _recording.reset(token)
+    if (found := recording.finished(results)) is not None:
+        if len(_recorded) >= MOST_RECORDED:
+            _recorded.clear()
+        _recorded[key] = found
+    return results
+
+
+@dataclass(frozen=True)
+class Start:
+    """A compiled kernel on its grid, with its arguments, and where addresses stand among them.
+
+    A slot is (place among the arguments, which base, bytes from there).
+    """
+
+    run: Callable[..., None]
+    arguments: tuple[Any, ...]
+    slots: tuple[Slot, ...]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The starts of a call. Their bases: the given tensors, the results, and scratch memory."""
+
+    starts: tuple[Start, ...]
+    results: tuple[tuple[torch.Size, torch.dtype], ...]
+    scratch: int
+
+    def start(self, addresses: list[int], first: Tensor) -> Tensors:
+        """Start the kernels for tensors at these addresses, and return the results."""
+        device = first.device
+        results = tuple(torch.empty(x, dtype=dtype, device=device) for x, dtype in self.results)
+        scratch = torch.empty(self.scratch, dtype=torch.uint8, device=device)
+        bases = (*addresses, *(x.data_ptr() for x in results), scratch.data_ptr())
+        with torch.cuda.device_of(first):
+            for start in self.starts:
+                arguments = list(start.arguments)
+                for place, base, offset in start.slots:
+                    arguments[place] = bases[base] + offset
+                start.run(*arguments)
+        return results
+
+
+class Recording:
+    """The rooms and the starts of one call, noted while it is made.
+
+    A room is (address, bytes). In which one an argument lies is found at its start, for memory
+    that is given back is handed out again: the last room there is meant. Bases are counted on,
+    first the given tensors, then the rooms.
+    """
+
+    def __init__(self, addresses: list[int]) -> None:
+        self.given = addresses
+        self.rooms: list[tuple[int, int]] = []
+        self.starts: list[Start] = []
+        self.is_whole = True
+
+    def note(
+        self, compiled: Any, names: list[str], grid: tuple[int, ...], arguments: tuple[Any, ...],
+        constants: dict[str, Any],
+    ) -> None:  # fmt: skip
+        """Note a start. A kernel that Triton interprets is not compiled, and cannot be repeated."""
+        if compiled is None:
+            self.is_whole = False
+            return
+        by_name = {**dict(zip(names, arguments, strict=False)), **constants}
+        ordered, slots = [by_name[name] for name in names], list[Slot]()
+        for place, x in enumerate(ordered):
+            if isinstance(x, Tensor):
+                ordered[place] = x.data_ptr()
+                if x.data_ptr() not in _tables:
+                    slots.append((place, *self.base_of(x)))
+        self.starts.append(Start(compiled[(*grid, 1, 1)[:3]], tuple(ordered), tuple(slots)))
+
+    def base_of(self, x: Tensor) -> tuple[int, int]:
+        """Return which base an argument is counted from, and the bytes between."""
+        address, first = x.data_ptr(), x.untyped_storage().data_ptr()
+        if address in self.given:
+            return self.given.index(address), 0
+        for count in reversed(range(len(self.rooms))):
+            if self.rooms[count][0] == first:
+                return len(self.given) + count, address - first
+        self.is_whole = False
+        return -1, 0
+
+    def finished(self, results: Tensors) -> Recorded | None:
+        """Return what repeats the call, or `None` where that cannot be or would hold too much."""
+        found = [self.base_of(x) for x in results]
+        returned = [base for base, offset in found if offset == 0 and base >= len(self.given)]
+        if not (self.starts and self.is_whole and len(set(returned)) == len(results)):
+            return None
+        bases, scratch = self.bases(returned)
+        if scratch > LARGEST_SCRATCH:
+            return None
+        starts = []
+        for start in self.starts:
+            slots = ((place, *bases[base], offset) for place, base, offset in start.slots)
+            moved = tuple((place, base, begin + offset) for place, base, begin, offset in slots)
+            starts.append(replace(start, slots=moved))
+        return Recorded(tuple(starts), tuple((x.shape, x.dtype) for x in results), scratch)
+
+    def bases(self, returned: list[int]) -> tuple[list[tuple[int, int]], int]:
+        """Return where every base lies once the call is repeated, and the bytes of scratch memory.
+
+        What is not returned lies in scratch memory, one room behind the other.
+        """
+        given, size = len(self.given), 0
+        bases = [(count, 0) for count in range(given)]
+        for count, (_, nbytes) in enumerate(self.rooms, given):
+            if count in returned:
+                bases.append((given + returned.index(count), 0))
+            else:
+                bases.append((given + len(returned), size))
+                size += -(-nbytes // ALIGNED) * ALIGNED
+        return bases, size
+
+
+_recording: ContextVar[Recording | None] = ContextVar("recording", default=None)
+_recorded: dict[tuple[Any, ...], Recorded] = {}
+_tables: dict[int, Tensor] = {}
+"""The tables of all kernels, by their addresses."""
