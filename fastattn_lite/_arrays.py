@@ -265,11 +265,9 @@ def is_plain(*arrays: Array) -> bool:
     if torch is None or any(type(x) is not torch.Tensor for x in arrays):
         return False
     # torch has no public names for what this thread is inside of
-    from torch._C import _functorch  # pyright: ignore
-    from torch.utils import _python_dispatch as modes
-
-    transform: Any = _functorch.peek_interpreter_stack()
-    mode: Any = modes._get_current_dispatch_mode()  # pyright: ignore
+    modes = torch.utils._python_dispatch
+    transform: Any = torch._C._functorch.peek_interpreter_stack()
+    mode: Any = modes._get_current_dispatch_mode()
     watched = torch.jit.is_tracing() or modes.is_in_torch_dispatch_mode() or mode is not None
     changed = transform is not None or any(map(is_transformed, arrays))
     return not (watched or changed or records_gradients(*arrays))

@@ -21,7 +21,7 @@ Tensors = tuple[Tensor, ...]
 Slot = tuple[int, int, int]
 MOST_RECORDED = 256
 """So many calls are kept; then all are forgotten."""
-LARGEST_SCRATCH = 2**28
+LARGEST_SCRATCH = 2**29
 """Most bytes of scratch memory of a repeated call, which holds all at once what its kernels hand
 on. Where there are more, the kernels take longer than it takes to start them."""
 ALIGNED = 256
@@ -78,15 +78,20 @@ def again(function: Callable[..., Tensors], tensors: Tensors, *options: Any) -> 
     """Return function(*tensors, *options), the kernels of a recorded call started at once.
 
     The function makes rooms, and starts kernels with them, with the given tensors and with tables.
-    It returns rooms, and looks at no number of a tensor.
+    It returns rooms, and looks at no number of a tensor. A call within another one belongs to it,
+    unless torch has made its tensors in between: then it is recorded, and the other one is not.
     """
     if not REPEATS:
         return function(*tensors, *options)
     addresses = [x.data_ptr() for x in tensors]
+    if (outer := _recording.get()) is not None:
+        if set(addresses) <= set(outer.given):
+            return function(*tensors, *options)
+        outer.is_whole = False
     key = (
         function, options, precision(tensors[0].dtype),
         *map(addresses.index, addresses), *(address % 16 for address in addresses),
-        *((x.shape, x.stride(), x.dtype, x.device) for x in tensors),
+        *((x.shape, x.stride(), x.dtype, x.device, x.is_neg()) for x in tensors),
     )  # fmt: skip
     if (recorded := _recorded.get(key)) is not None:
         return recorded.start(addresses, tensors[0])
@@ -117,25 +122,28 @@ class Start:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The starts of a call. Their bases: the given tensors, the results, and scratch memory."""
+    """The starts of a call. Their bases: the given tensors, the results, and scratch memory.
+
+    `rooms` are the results and, where there is any, the scratch memory behind them.
+    """
 
     starts: tuple[Start, ...]
-    results: tuple[tuple[torch.Size, torch.dtype], ...]
-    scratch: int
+    rooms: tuple[tuple[Sequence[int], torch.dtype], ...]
+    results: int
 
     def start(self, addresses: list[int], first: Tensor) -> Tensors:
         """Start the kernels for tensors at these addresses, and return the results."""
-        device = first.device
-        results = tuple(torch.empty(x, dtype=dtype, device=device) for x, dtype in self.results)
-        scratch = torch.empty(self.scratch, dtype=torch.uint8, device=device)
-        bases = (*addresses, *(x.data_ptr() for x in results), scratch.data_ptr())
+        device, made = first.device, list[Tensor]()
+        for shape, dtype in self.rooms:
+            made.append(torch.empty(shape, dtype=dtype, device=device))
+        bases = (*addresses, *(x.data_ptr() for x in made))
         with torch.cuda.device_of(first):
             for start in self.starts:
                 arguments = list(start.arguments)
                 for place, base, offset in start.slots:
                     arguments[place] = bases[base] + offset
                 start.run(*arguments)
-        return results
+        return tuple(made[: self.results])
 
 
 class Recording:
@@ -194,7 +202,8 @@ class Recording:
             slots = ((place, *bases[base], offset) for place, base, offset in start.slots)
             moved = tuple((place, base, begin + offset) for place, base, begin, offset in slots)
             starts.append(replace(start, slots=moved))
-        return Recorded(tuple(starts), tuple((x.shape, x.dtype) for x in results), scratch)
+        rooms = [(x.shape, x.dtype) for x in results] + [((scratch,), torch.uint8)] * (scratch > 0)
+        return Recorded(tuple(starts), tuple(rooms), len(results))
 
     def bases(self, returned: list[int]) -> tuple[list[tuple[int, int]], int]:
         """Return where every base lies once the call is repeated, and the bytes of scratch memory.
@@ -208,7 +217,7 @@ class Recording:
                 bases.append((given + returned.index(count), 0))
             else:
                 bases.append((given + len(returned), size))
-                size += -(-nbytes // ALIGNED) * ALIGNED
+                size += -(-max(nbytes, 1) // ALIGNED) * ALIGNED
         return bases, size
 
 

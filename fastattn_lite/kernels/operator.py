@@ -22,6 +22,16 @@ def forward(
     is_causal: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return o_i and G_i; heads of queries that share keys and values share their moments."""
+    tokens = query, key, value
+    output, normaliser = again(of_any_lead, tokens, tuple(coefficients), scale, is_causal)
+    return output, normaliser
+
+
+def of_any_lead(
+    query: Tensor, key: Tensor, value: Tensor, coefficients: tuple[float, ...], scale: float,
+    is_causal: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return o_i and G_i, with all leading axes as one for the kernels."""
     lead, shared = leads(query.shape[:-2], key.shape[:-2], value.shape[:-2])
     tokens = (flat(query, lead), flat(key, shared), flat(value, shared))
     output, normaliser = again(attention, tokens, scaled(coefficients, scale), is_causal)

@@ -162,6 +162,38 @@ def test_one_tensor_for_all_is_not_taken_for_three(form, monkeypatch):
     assert torch.equal(call(another, another, another), expected)
 
 
+LAYOUTS = {
+    "heads inside": lambda *given: [x.transpose(1, 2).contiguous().transpose(1, 2) for x in given],
+    "grouped": lambda q, k, v: (q, k[:, :1], v[:, :1]),
+    "shared": lambda q, k, v: (q, k[0, 0], v[0, 0]),
+    "expanded": lambda q, k, v: (q, k[:1].expand_as(k), v),
+    "values alone": lambda q, k, v: (q[:1], k[:1], v),
+    "minus": lambda q, k, v: (torch._neg_view(q), k, torch._neg_view(v)),
+    "packed": lambda q, k, v: torch.cat([q, k, v], -1).chunk(3, -1),
+    "turned": lambda q, k, v: (q.mT.contiguous().mT, k, v.flip(-1)),
+}  # fmt: skip
+
+
+@FORMS
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_layout_is_repeated(layout, form, monkeypatch, starts):
+    """Copies that torch makes are made each time; signs and strides are not forgotten."""
+    take(monkeypatch, form)
+    torch.manual_seed(0)
+
+    def call(*given):
+        return fast_attention(*given, is_causal=True, backend="triton")
+
+    plain, other = torch.randn(2, 3, 2, 2, 40, 16, device=DEVICE)
+    call(*plain)
+    call(*LAYOUTS[layout](*plain))
+    starts.clear()
+    for given in (LAYOUTS[layout](*other), other):
+        expected = unrecorded(monkeypatch, call, *given)
+        assert torch.equal(call(*given), expected)
+    assert not starts
+
+
 def test_what_the_kernels_were_compiled_for_is_not_taken_for_something_else(recorded, monkeypatch):
     """Alignment, strides, types, coefficients and the setting of tf32 are compiled in."""
     q, k, v = tokens()
@@ -268,6 +300,23 @@ def test_what_cannot_be_repeated_is_not(what, recorded):
     assert len(kernel.noted) == 2
 
 
+def test_a_call_that_another_one_makes_with_a_copy_is_repeated_alone(recorded):
+    kernel = Noting()
+
+    def inner(x):
+        launch.launch(kernel, (1,), x, result := new(4))
+        return (result,)
+
+    def outer(x):
+        launch.launch(kernel, (1,), x, result := new(4))
+        launch.again(inner, (x + 1,))
+        return (result,)
+
+    for _ in range(2):
+        launch.again(outer, (torch.ones(4, device=DEVICE),))
+    assert (len(recorded), len(kernel.noted), len(kernel.repeated)) == (1, 3, 1)
+
+
 def test_a_table_is_read_where_it_lies():
     kernel = Noting()
     table = launch.kept([1, 2], torch.int32, torch.device(DEVICE))
@@ -323,7 +372,7 @@ def fails(_):
     raise RuntimeError("of the function")
 
 
-@pytest.mark.parametrize("bytes_allowed", [0, 2**28])
+@pytest.mark.parametrize("bytes_allowed", [0, 2**29])
 def test_much_scratch_memory_is_not_held_together(bytes_allowed, monkeypatch, recorded):
     take(monkeypatch, "moments")
     monkeypatch.setattr(launch, "LARGEST_SCRATCH", bytes_allowed)
