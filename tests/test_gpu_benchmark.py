@@ -223,6 +223,7 @@ def test_the_state_holds_all_tokens_but_the_last():
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_the_log_of_the_polynomial_makes_flex_attention_compute_the_same(is_causal, monkeypatch):
     small_check(monkeypatch, "flex", Problem(16, 2, is_causal, False, ()))
