@@ -16,8 +16,9 @@ from fastattn_lite import __version__, benchmark, gpu_benchmark, machine, roofli
 from fastattn_lite.attention import BACKENDS
 from fastattn_lite.complexity import Timing
 from fastattn_lite.progress import Progress
-from fastattn_lite.results import list_results, new_result, save_result
+from fastattn_lite.results import list_results, new_result, save_result, validate_result
 
+GPU_TITLE = "Fused attention on a GPU, bfloat16"
 CPU_TITLE = "Fast attention of order 2 on a CPU, float32"
 QUICK = benchmark.Plan(tokens=16_384, race_tokens=(512, 1024, 2048, 4096), repeats=3)
 
@@ -80,6 +81,12 @@ def _add_bench(commands: Any) -> None:
         metavar="SECONDS",
         help=f"--gpu: start no new case after these seconds ({on_gpu.budget:.0f})",
     )
+    bench.add_argument(
+        "--resume",
+        action="store_true",
+        default=None,
+        help="--gpu: go on with the run stored in the file of --json, on the same machine",
+    )
     bench.add_argument("--libraries", nargs="+", choices=machine.LIBRARIES, metavar="NAME")
     bench.add_argument("--json", type=Path, metavar="FILE", help="also store the result here")
     bench.set_defaults(run=bench_and_print)
@@ -98,7 +105,7 @@ def bench_and_print(given: argparse.Namespace) -> int:
     measured = measured_on_gpu(given) if given.gpu else measured_on_cpu(given)
     print(times_table(measured.samples), findings_table(measured.findings), sep="\n\n")
     if given.json is not None:
-        title = "Fused attention on a GPU, bfloat16" if given.gpu else CPU_TITLE
+        title = GPU_TITLE if given.gpu else CPU_TITLE
         print(f"\nstored in {save_result(record(measured, given, title), given.json)}")
     return 0
 
@@ -118,7 +125,7 @@ def measure_roofline(given: argparse.Namespace) -> int:
 
 def measured_on_cpu(given: argparse.Namespace) -> benchmark.Measurements:
     """Return the measurements of the array path."""
-    refuse_options(given, ("heads", "budget"), "only with --gpu")
+    refuse_options(given, ("heads", "budget", "resume"), "only with --gpu")
     plan = plan_of(given)
     print(machine_line())
     return benchmark.run(plan, Progress(plan.steps()))
@@ -128,13 +135,42 @@ def measured_on_gpu(given: argparse.Namespace) -> benchmark.Measurements:
     """Return the measurements of the fused kernels and of all that stands beside them."""
     refuse_options(given, ("tokens", "race_tokens", "libraries"), "not with --gpu")
     gpu_benchmark.check_device()
+    earlier = earlier_run(given)
     plan = gpu_plan_of(given)
     about = machine.accelerator()
     print(f"{about['name']}, {about['memory_gib']} GiB, driver {about['driver']}")
     print(*(f"{name:6} {text}" for name, text in gpu_benchmark.IMPLEMENTATIONS.items()), sep="\n")
     progress = Progress(len(plan.cases()) + 1)
-    survey = gpu_benchmark.run(plan, progress, functools.partial(print, flush=True))
+    survey = gpu_benchmark.run(
+        plan, progress, functools.partial(print, flush=True), earlier=earlier.get("samples")
+    )
+    if earlier:
+        given.after = earlier["command"]
     return benchmark.Measurements(survey.samples, gpu_benchmark.findings(survey.samples))
+
+
+def earlier_run(given: argparse.Namespace) -> dict[str, Any]:
+    """Return the stored run that `--resume` goes on with, or nothing.
+
+    Raises `ValueError` where there is none, or where it is one of something else: only what the
+    same code did on the same machine may stand beside what is measured now.
+    """
+    if not given.resume:
+        return {}
+    if given.json is None or not given.json.is_file():
+        raise ValueError("--resume: expected --json with the file of an earlier run")
+    stored = json.loads(given.json.read_text(encoding="utf-8"))
+    validate_result(stored)
+    here = new_result(given.json.stem, GPU_TITLE, "", [], on_gpu=True)
+    for name in ("name", "title", "commit", "device", "versions"):
+        if stored[name] != here[name]:
+            raise ValueError(f"--resume: the {name} was {stored[name]}, here it is {here[name]}")
+    words = shlex.split(stored["command"])
+    then = parser().parse_args(words[3 : words.index("&&") if "&&" in words else None])
+    for name in ("quick", "heads", "repeats"):
+        if getattr(then, name) != getattr(given, name):
+            raise ValueError(f"--{name}: expected that of the earlier run, {getattr(then, name)}")
+    return stored
 
 
 def gpu_plan_of(given: argparse.Namespace) -> gpu_benchmark.Plan:
@@ -184,13 +220,17 @@ def record(
     measured: benchmark.Measurements, given: argparse.Namespace, title: str
 ) -> dict[str, Any]:
     """Return the measurements as a stored result."""
-    options = {name: value for name, value in vars(given).items() if name not in {"run", "json"}}
+    apart = {"run", "json", "after"}
+    options = {name: value for name, value in vars(given).items() if name not in apart}
     words = [f"--{n.replace('_', '-')} {_words(v)}".strip() for n, v in options.items() if v]
     command = "bench" if given.run is bench_and_print else "roofline"
+    before = [given.after, "&&"] if hasattr(given, "after") else []
     return new_result(
         given.json.stem,
         title,
-        " ".join([f"python -m fastattn_lite {command}", *words, f"--json {given.json.name}"]),
+        " ".join(
+            [*before, f"python -m fastattn_lite {command}", *words, f"--json {given.json.name}"]
+        ),
         measured.samples,
         {name: finding.entry() for name, finding in measured.findings.items()},
         on_gpu=bool(getattr(given, "gpu", False)),

@@ -224,12 +224,41 @@ class Budget:
 Samples = list[dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Times:
+    """The median seconds of a run, to look up."""
+
+    samples: Samples
+
+    def median(self, what: str) -> float | None:
+        """Return the first median of that name."""
+        found = (s["values"] for s in self.samples if s["what"] == what and s["unit"] == "s")
+        values = next(found, None)
+        return None if values is None else statistics.median(values)
+
+    def of(self, name: str, problem: Problem, how: str = "") -> dict[int, float]:
+        """Return seconds a head by the number of tokens, of calls or in a graph."""
+        return {
+            sample["tokens"]: statistics.median(sample["values"]) / sample["heads"]
+            for sample in self.samples
+            if sample["unit"] == "s"
+            and sample["what"] == f"{name}, {problem.direction}{how}"
+            and _is_of(sample, problem)
+        }
+
+
+def _is_of(sample: dict[str, Any], problem: Problem) -> bool:
+    of = (problem.dim, problem.order, problem.is_causal)
+    return (sample["dim"], sample["order"], sample["is_causal"]) == of
+
+
 @dataclass
 class Survey:
     """The samples of a run, and what it left out.
 
     `check` returns the errors of an implementation on a problem and raises where they are too
     large; `measure` returns the times and memory of a case. `notice` hears of all that is skipped.
+    What is in `known`, the times of an earlier part of the run, is not measured again.
     """
 
     check: Callable[[Problem, str], Samples]
@@ -237,6 +266,7 @@ class Survey:
     budget: Budget
     notice: Callable[[str], None]
     samples: Samples = field(default_factory=list[dict[str, Any]])
+    known: Times = field(default_factory=lambda: Times([]))
     left_out: list[Case] = field(default_factory=list[Case])
     _ended: set[tuple[Problem, str]] = field(default_factory=set[tuple[Problem, str]])
     _last: dict[tuple[Problem, str], tuple[Case, float]] = field(
@@ -246,9 +276,12 @@ class Survey:
     def take(self, case: Case) -> None:
         """Check and measure one case, or say why not."""
         key = (case.problem, case.name)
+        known = self.known.of(case.name, case.problem)
         if key in self._ended:
             return
-        if self.budget.is_spent:
+        if case.tokens in known:
+            self._last[key] = (case, known[case.tokens] * case.heads)
+        elif self.budget.is_spent:
             self.left_out.append(case)
         elif (seconds := self.predicted(case)) > case.longest:
             self._end(case, f"a call would take about {1000 * seconds:,.0f} ms")
@@ -318,9 +351,11 @@ def run(
     report: Callable[[str], None],
     notice: Callable[[str], None],
     clock: Callable[[], float] = time.monotonic,
+    earlier: Samples | None = None,
 ) -> Survey:
     """Return the samples of a plan; `report` hears of each case before it starts.
 
+    `earlier` are samples of the same machine: what they hold is kept, and not measured again.
     Raises `RuntimeError` where there is no device for it.
     Chapter: complexity_scaling.
     """
@@ -332,43 +367,17 @@ def run(
     def measure(case: Case) -> Samples:
         return gpu_calls.measure(case, plan.repeats)
 
-    survey = Survey(gpu_calls.check, measure, budget, notice)
+    earlier = earlier or []
+    survey = Survey(gpu_calls.check, measure, budget, notice, [*earlier], Times(earlier))
     report(f"{PRODUCT} and {COPY}")
-    survey.samples += gpu_calls.peaks(plan.repeats)
+    if not earlier:
+        survey.samples += gpu_calls.peaks(plan.repeats)
     for case in plan.cases():
         report(str(case))
         survey.take(case)
     for line in left_out_lines(survey.left_out):
         notice(line)
     return survey
-
-
-@dataclass(frozen=True)
-class Times:
-    """The median seconds of a run, to look up."""
-
-    samples: Samples
-
-    def median(self, what: str) -> float | None:
-        """Return the first median of that name."""
-        found = (s["values"] for s in self.samples if s["what"] == what and s["unit"] == "s")
-        values = next(found, None)
-        return None if values is None else statistics.median(values)
-
-    def of(self, name: str, problem: Problem, how: str = "") -> dict[int, float]:
-        """Return seconds a head by the number of tokens, of calls or in a graph."""
-        return {
-            sample["tokens"]: statistics.median(sample["values"]) / sample["heads"]
-            for sample in self.samples
-            if sample["unit"] == "s"
-            and sample["what"] == f"{name}, {problem.direction}{how}"
-            and _is_of(sample, problem)
-        }
-
-
-def _is_of(sample: dict[str, Any], problem: Problem) -> bool:
-    of = (problem.dim, problem.order, problem.is_causal)
-    return (sample["dim"], sample["order"], sample["is_causal"]) == of
 
 
 def findings(samples: Samples) -> dict[str, Finding]:

@@ -58,7 +58,7 @@ def test_bench_help_names_its_options(capsys):
         main(["bench", "--help"])
     out = capsys.readouterr().out
     options = ("--quick", "--tokens", "--race-tokens", "--repeats", "--libraries", "--json")
-    options += ("--gpu", "--heads", "--budget")
+    options += ("--gpu", "--heads", "--budget", "--resume")
     assert all(option in out for option in options)
     assert str(benchmark.GOAL_TOKENS) in out
 

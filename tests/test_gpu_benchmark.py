@@ -23,6 +23,9 @@ DECODE_16 = Problem(16, 2, False, False, (), is_decode=True)
 DECODE = Problem(64, 2, False, False, ("fused", "flash"), is_decode=True)
 
 
+FULL_PEAKS = [Case(FULL, "fused", 256, 1).sample(gpu_benchmark.PRODUCT, [1.0])]
+
+
 class Clock:
     """A clock that goes on by a second with each look."""
 
@@ -132,6 +135,43 @@ def test_the_budget_stops_new_cases_and_names_what_is_left_out(monkeypatch):
         "left out, for the time was used up: cudnn: forward, full, order 2, d = 64, n = "
         "256, 512, 1,024, 2,048, 4,096, 8,192, 16,384, 65,536, 262,144, 1,048,576"
     )
+
+
+def test_a_resumed_run_measures_what_was_left_out_and_nothing_twice(monkeypatch):
+    monkeypatch.setattr(gpu_benchmark, "check_device", lambda: None)
+    checked, timed = [], []
+
+    def check(problem, name):
+        checked.append((problem, name))
+        return []
+
+    def measure(case, _):
+        timed.append(case)
+        return [case.sample(f"{case.name}, {case.problem.direction}", [1e-6 * case.tokens])]
+
+    monkeypatch.setattr(gpu_calls, "check", check)
+    monkeypatch.setattr(gpu_calls, "measure", measure)
+    monkeypatch.setattr(gpu_calls, "peaks", lambda _: FULL_PEAKS)
+    done = gpu_benchmark.run(Plan(budget=40), print, print, Clock())
+    first = gpu_benchmark.run(Plan(), print, print, Clock(), done.samples)
+    assert len(first.samples) == len(timed) + len(FULL_PEAKS)
+    assert len(set(timed)) == len(timed)
+    assert len(set(checked)) == len(checked)
+    assert first.samples[: len(done.samples)] == done.samples
+    whole = gpu_benchmark.run(Plan(budget=1e9), print, print, Clock())
+    assert {str(s) for s in whole.samples} >= {str(s) for s in first.samples}
+
+
+def test_a_resumed_run_knows_from_the_stored_sizes_what_would_take_too_long():
+    heard = []
+    made = survey(times=0.1, heard=heard)
+    made.known = gpu_benchmark.Times(
+        [Case(FULL, "flash", 1_024, 16).sample("flash, forward", [0.1])]
+    )
+    for tokens, heads in ((1_024, 16), (4_096, 4)):
+        made.take(Case(FULL, "flash", tokens, heads))
+    assert made.samples == []
+    assert "a call would take about 400 ms" in heard[0]
 
 
 def test_a_quadratic_form_stops_before_a_call_takes_too_long():
@@ -366,6 +406,7 @@ def test_each_thing_missing_is_named(monkeypatch):
         (["--gpu", "--libraries", "numpy"], "--libraries: not with --gpu"),
         (["--heads", "4"], "--heads: only with --gpu"),
         (["--budget", "4"], "--budget: only with --gpu"),
+        (["--resume"], "--resume: only with --gpu"),
     ],
 )
 def test_options_of_the_other_benchmark_are_refused(arguments, words, capsys):
@@ -413,6 +454,69 @@ def test_calls_in_a_row_take_the_longer_of_host_and_device(on_host, on_device, m
     assert found == pytest.approx(3 * [max(on_host, on_device)])
 
 
+@pytest.fixture
+def stored(monkeypatch, tmp_path):
+    """Return the path of a stored run of 9 seconds, and note what later ones are given."""
+    about = {"name": "Made Up", "memory_gib": 80.0, "capability": "9.0", "driver": "1.2"}
+    monkeypatch.setattr(gpu_benchmark, "check_device", lambda: None)
+    monkeypatch.setattr(machine, "accelerator", lambda: about)
+    monkeypatch.setattr(machine, "accelerator_versions", lambda: {"cuda": "13.0", "cudnn": "91900"})
+    given = []
+
+    def run(*_, earlier):
+        given.append(earlier)
+        return Survey(lambda *_: [], lambda _: [], Budget(1), print, samples())
+
+    monkeypatch.setattr(gpu_benchmark, "run", run)
+    path = tmp_path / "gpu_made_up.json"
+    assert main(["bench", "--gpu", "--budget", "9", "--json", str(path)]) == 0
+    return path, given
+
+
+def test_a_run_is_resumed_from_its_file(stored):
+    path, given = stored
+    command = "python -m fastattn_lite bench --gpu --budget 9 --json gpu_made_up.json"
+    for _ in range(2):
+        before = json.loads(path.read_text(encoding="utf-8"))
+        assert before["command"] == command
+        assert main(["bench", "--gpu", "--resume", "--json", str(path)]) == 0
+        assert given[-1] == before["samples"]
+        command += " && python -m fastattn_lite bench --gpu --resume --json gpu_made_up.json"
+    assert given[0] is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("commit", "0" * 40), ("title", "Another"),
+        ("versions", {"python": "3.1"}), ("device", {"cores": 1}),
+    ],
+)  # fmt: skip
+def test_a_run_of_something_else_is_not_resumed(field, value, stored, capsys):
+    path, _ = stored
+    data = json.loads(path.read_text(encoding="utf-8"))
+    data[field] = data[field] | value if isinstance(value, dict) else value
+    path.write_text(json.dumps(data), encoding="utf-8")
+    kept = path.read_text(encoding="utf-8")
+    assert main(["bench", "--gpu", "--resume", "--json", str(path)]) == 1
+    assert f"--resume: the {field} was" in capsys.readouterr().err
+    assert path.read_text(encoding="utf-8") == kept
+
+
+@pytest.mark.parametrize("options", [["--heads", "4"], ["--repeats", "2"], ["--quick"]])
+def test_a_run_is_resumed_with_its_own_options(options, stored, capsys):
+    path, _ = stored
+    assert main(["bench", "--gpu", "--resume", *options, "--json", str(path)]) == 1
+    assert f"{options[0]}: expected that of the earlier run" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("stored")
+def test_without_a_stored_run_there_is_nothing_to_resume(capsys, tmp_path):
+    for arguments in ([], ["--json", str(tmp_path / "gpu_none.json")]):
+        assert main(["bench", "--gpu", "--resume", *arguments]) == 1
+        assert "--resume: expected --json with the file" in capsys.readouterr().err
+
+
 def test_without_a_gpu_the_command_says_so(monkeypatch, capsys):
     device(monkeypatch, is_there=False)
     assert main(["bench", "--gpu"]) == 1
@@ -435,7 +539,7 @@ def test_a_run_is_printed_and_stored(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(machine, "accelerator", lambda: about)
     monkeypatch.setattr(machine, "accelerator_versions", lambda: {"cuda": "13.0", "cudnn": "91900"})
     done = Survey(lambda *_: [], lambda _: [], Budget(1), print, samples())
-    monkeypatch.setattr(gpu_benchmark, "run", lambda *_: done)
+    monkeypatch.setattr(gpu_benchmark, "run", lambda *_, **__: done)
     path = tmp_path / "gpu_made_up.json"
     assert main(["bench", "--gpu", "--budget", "9", "--json", str(path)]) == 0
     result = json.loads(path.read_text(encoding="utf-8"))

@@ -192,7 +192,8 @@ class Recording:
         """Return what repeats the call, or `None` where that cannot be or would hold too much."""
         found = [self.base_of(x) for x in results]
         returned = [base for base, offset in found if offset == 0 and base >= len(self.given)]
-        if not (self.starts and self.is_whole and len(set(returned)) == len(results)):
+        is_plain = len(set(returned)) == len(results) and all(x.is_contiguous() for x in results)
+        if not (self.starts and self.is_whole and is_plain):
             return None
         bases, scratch = self.bases(returned)
         if scratch > LARGEST_SCRATCH:

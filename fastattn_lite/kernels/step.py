@@ -10,6 +10,7 @@ import functools
 import itertools
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from fastattn_lite.attention import split_scale
 from fastattn_lite.expansion import Expansion
 from fastattn_lite.factorization import feature_weights
 from fastattn_lite.kernels.decode import quotient_kernel, update_kernel
-from fastattn_lite.kernels.launch import kept, launch
+from fastattn_lite.kernels.launch import again, kept, launch, room
 from fastattn_lite.kernels.states import cdiv, padded_width
 from fastattn_lite.moments import Moments
 
@@ -42,9 +43,18 @@ def one_token(
     `value`; queries that share a state stand in leading axes where the state has length 1.
     Cost: the state is read once and written once, R (d_v + 1) numbers of float32 each.
     """
+    tokens, roots = (query, key, value, state.sums), split_scale(state.key_map[1])
+    output, sums = again(of_any_lead, tokens, state.order, roots, expansion)
+    return output, replace(state, sums=sums)
+
+
+def of_any_lead(
+    query: Tensor, key: Tensor, value: Tensor, sums: Tensor, *options: Any
+) -> tuple[Tensor, Tensor]:
+    """Return the output and the new sums, with the leading axes as two for the kernels."""
     query, key, value = (x.resolve_neg() for x in (query, key, value))
-    own = tuple(state.sums.shape[:-2])
-    lead = broadcast_lead(query, state.sums, names="query, moments")
+    own = tuple(sums.shape[:-2])
+    lead = broadcast_lead(query, sums, names="query, moments")
     states, shares = split_axes(lead, own)
     sizes = [math.prod(lead[axis] for axis in axes) for axes in (states, shares)]
     queries = query.expand(*lead, *query.shape[-2:]).permute(*states, *shares, -2, -1)
@@ -52,10 +62,11 @@ def one_token(
     key, value = (
         x.expand(*own, *x.shape[-2:]).reshape(sizes[0], x.shape[-1]) for x in (key, value)
     )
-    output, sums = step(grouped, key, value, state, expansion)
+    old = sums.contiguous().resolve_neg()
+    output, new = again(step, (grouped, key, value, old), *options)
     back = np.argsort([*states, *shares]).tolist()
     output = output.reshape(*queries.shape[:-1], value.shape[-1]).permute(*back, -2, -1)
-    return output.contiguous(), replace(state, sums=sums)
+    return output.contiguous(), new
 
 
 def split_axes(lead: tuple[int, ...], own: tuple[int, ...]) -> tuple[list[int], list[int]]:
@@ -68,24 +79,25 @@ def split_axes(lead: tuple[int, ...], own: tuple[int, ...]) -> tuple[list[int], 
 
 
 def step(
-    query: Tensor, key: Tensor, value: Tensor, state: Moments, expansion: Expansion
-) -> tuple[Tensor, Tensor]:
+    query: Tensor, key: Tensor, value: Tensor, old: Tensor, order: int, roots: tuple[float, float],
+    expansion: Expansion,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return the outputs (states, group, d_v) and the new sums.
 
-    Shapes: query (states, group, d), key (states, d), value (states, d_v).
+    Shapes: query (states, group, d), key (states, d), value (states, d_v), sums as they lie.
     """
     (heads, group, dim), width = query.shape, value.shape[1]
-    old = state.sums.contiguous().resolve_neg()
-    rows, padded, new = old.shape[-2], padded_width(width), torch.empty_like(old)
+    rows, padded = old.shape[-2], padded_width(width)
+    new = room(old.shape, old.dtype, old.device)
     tile = WARP if padded > 32 else 2 * WARP
     parts = cdiv(rows, tile)
-    sums = torch.empty((heads * group, parts, width + 1), dtype=old.dtype, device=old.device)
-    output = torch.empty((heads, group, width), dtype=value.dtype, device=value.device)
-    tables = variables(dim, state.order, old.device), weights(expansion, dim, old.device)
+    sums = room((heads * group, parts, width + 1), old.dtype, old.device)
+    output = room((heads, group, width), value.dtype, value.device)
+    tables = variables(dim, order, old.device), weights(expansion, dim, old.device)
     launch(
         update_kernel, (heads * parts,),
-        old, new, sums, query, key, value, *tables, *split_scale(state.key_map[1]), rows, parts,
-        group, *query.stride(), *key.stride(), *value.stride(), dim, ORDER=state.order,
+        old, new, sums, query, key, value, *tables, *roots, rows, parts,
+        group, *query.stride(), *key.stride(), *value.stride(), dim, ORDER=order,
         WIDTH=width, E=padded, BR=tile, num_warps=tile // WARP,
     )  # fmt: skip
     launch(

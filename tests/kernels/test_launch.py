@@ -194,6 +194,39 @@ def test_any_layout_is_repeated(layout, form, monkeypatch, starts):
     assert not starts
 
 
+GROUPS = {
+    "alike": ((2, 3), (2, 3)),
+    "grouped": ((2, 3, 2), (2, 3, 1)),
+    "grouped first": ((2, 3, 2), (1, 3, 2)),
+    "one state": ((2, 3), ()),
+}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_stream_of_tokens_is_repeated(group, monkeypatch, starts):
+    """Each step goes on from the state of the one before, which stays as it is."""
+    torch.manual_seed(0)
+    lead, own = GROUPS[group]
+    query = torch.randn(5, *lead, 1, 16, device=DEVICE)
+    key, value = torch.randn(2, 5, *own, 1, 16, device=DEVICE)
+
+    def stream():
+        states, outputs, state = [], [], None
+        for token in zip(query, key, value, strict=True):
+            output, state = fast_attention(
+                *token, initial_state=state, return_state=True, backend="triton"
+            )
+            outputs.append(output)
+            states.append(state)
+        return [*outputs, *(each.sums for each in states)]
+
+    expected = unrecorded(monkeypatch, stream)
+    stream()
+    starts.clear()
+    assert all(map(torch.equal, stream(), expected))
+    assert bool(starts) == (group == "grouped first"), "torch turns its output"
+
+
 def test_what_the_kernels_were_compiled_for_is_not_taken_for_something_else(recorded, monkeypatch):
     """Alignment, strides, types, coefficients and the setting of tf32 are compiled in."""
     q, k, v = tokens()
