@@ -141,12 +141,27 @@ def measured_on_gpu(given: argparse.Namespace) -> benchmark.Measurements:
     print(f"{about['name']}, {about['memory_gib']} GiB, driver {about['driver']}")
     print(*(f"{name:6} {text}" for name, text in gpu_benchmark.IMPLEMENTATIONS.items()), sep="\n")
     progress = Progress(len(plan.cases()) + 1)
-    survey = gpu_benchmark.run(
-        plan, progress, functools.partial(print, flush=True), earlier=earlier.get("samples")
-    )
     if earlier:
         given.after = earlier["command"]
-    return benchmark.Measurements(survey.samples, gpu_benchmark.findings(survey.samples))
+    survey = gpu_benchmark.run(
+        plan,
+        progress,
+        functools.partial(print, flush=True),
+        earlier=earlier.get("samples"),
+        store=functools.partial(store_on_gpu, given),
+    )
+    return found_on_gpu(survey.samples)
+
+
+def found_on_gpu(samples: list[dict[str, Any]]) -> benchmark.Measurements:
+    """Return samples with what follows from them."""
+    return benchmark.Measurements(samples, gpu_benchmark.findings(samples))
+
+
+def store_on_gpu(given: argparse.Namespace, samples: list[dict[str, Any]]) -> None:
+    """Store what there is of a run, where asked: what ends it then loses little."""
+    if given.json is not None and samples:
+        save_result(record(found_on_gpu(samples), given, GPU_TITLE), given.json)
 
 
 def earlier_run(given: argparse.Namespace) -> dict[str, Any]:

@@ -8,7 +8,9 @@ budget still gives a useful table. What runs on the device stands in `gpu_calls`
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -352,10 +354,12 @@ def run(
     notice: Callable[[str], None],
     clock: Callable[[], float] = time.monotonic,
     earlier: Samples | None = None,
+    store: Callable[[Samples], object] = lambda _: None,
 ) -> Survey:
     """Return the samples of a plan; `report` hears of each case before it starts.
 
     `earlier` are samples of the same machine: what they hold is kept, and not measured again.
+    `store` is given what there is after each problem, so that a run that ends early is not lost.
     Raises `RuntimeError` where there is no device for it.
     Chapter: complexity_scaling.
     """
@@ -372,9 +376,11 @@ def run(
     report(f"{PRODUCT} and {COPY}")
     if not earlier:
         survey.samples += gpu_calls.peaks(plan.repeats)
-    for case in plan.cases():
-        report(str(case))
-        survey.take(case)
+    for _, cases in itertools.groupby(plan.cases(), operator.attrgetter("problem")):
+        for case in cases:
+            report(str(case))
+            survey.take(case)
+        store(survey.samples)
     for line in left_out_lines(survey.left_out):
         notice(line)
     return survey

@@ -463,7 +463,7 @@ def stored(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "accelerator_versions", lambda: {"cuda": "13.0", "cudnn": "91900"})
     given = []
 
-    def run(*_, earlier):
+    def run(*_, earlier, **__):
         given.append(earlier)
         return Survey(lambda *_: [], lambda _: [], Budget(1), print, samples())
 
@@ -471,6 +471,33 @@ def stored(monkeypatch, tmp_path):
     path = tmp_path / "gpu_made_up.json"
     assert main(["bench", "--gpu", "--budget", "9", "--json", str(path)]) == 0
     return path, given
+
+
+def test_a_run_that_is_broken_off_is_stored_up_to_its_last_problem(stored, monkeypatch):
+    path, _ = stored
+    path.unlink()
+    part = samples()[:3]
+
+    def run(*_, store, **__):
+        store(part)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gpu_benchmark, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        main(["bench", "--gpu", "--json", str(path)])
+    assert json.loads(path.read_text(encoding="utf-8"))["samples"] == part
+
+
+def test_what_there_is_is_handed_on_after_each_problem(monkeypatch):
+    monkeypatch.setattr(gpu_benchmark, "check_device", lambda: None)
+    monkeypatch.setattr(gpu_calls, "check", lambda *_: [])
+    monkeypatch.setattr(gpu_calls, "peaks", lambda _: [])
+    monkeypatch.setattr(
+        gpu_calls, "measure", lambda case, _: [case.sample(f"{case.name}, forward", [1e-6])]
+    )
+    counts = []
+    gpu_benchmark.run(QUICK, print, print, store=lambda found: counts.append(len(found)))
+    assert counts == [12, 24, 36, 48]
 
 
 def test_a_run_is_resumed_from_its_file(stored):
