@@ -72,6 +72,13 @@ def _add_bench(commands: Any) -> None:
     bench.add_argument("--tokens", type=_count, help=f"n of the first parts ({plan.tokens})")
     bench.add_argument("--race-tokens", type=_count, nargs="+", metavar="N", help="n of the race")
     bench.add_argument("--repeats", type=_count, help=f"timed calls of each ({plan.repeats})")
+    bench.add_argument("--libraries", nargs="+", choices=machine.LIBRARIES, metavar="NAME")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="also store the result here")
+    _add_gpu_options(bench, on_gpu)
+    bench.set_defaults(run=bench_and_print)
+
+
+def _add_gpu_options(bench: argparse.ArgumentParser, on_gpu: gpu_benchmark.Plan) -> None:
     bench.add_argument(
         "--heads", type=_count, help=f"--gpu: batch x heads ({on_gpu.heads}); one token has its own"
     )
@@ -87,9 +94,6 @@ def _add_bench(commands: Any) -> None:
         default=None,
         help="--gpu: go on with the run stored in the file of --json, on the same machine",
     )
-    bench.add_argument("--libraries", nargs="+", choices=machine.LIBRARIES, metavar="NAME")
-    bench.add_argument("--json", type=Path, metavar="FILE", help="also store the result here")
-    bench.set_defaults(run=bench_and_print)
 
 
 def _count(text: str) -> int:
