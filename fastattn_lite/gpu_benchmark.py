@@ -36,7 +36,9 @@ SOFTMAX = ("flash", "cudnn")
 LONGEST_CALL, LONGEST_RACE = 0.3, 0.6
 """No size is tried where one call would take more seconds, or one that a goal compares with."""
 TOKENS_AT_ONCE = 65_536
-"""Heads are dropped where more tokens than this would meet all of them."""
+"""With gradients, heads are dropped where more tokens than this would meet all of them."""
+MOMENTS_AT_ONCE = 10**10
+"""Without, where the moments before every chunk of 16 d tokens would be about so many numbers."""
 CHECK_TOKENS, CHECK_HEADS = 4_096, 2
 GOAL_TOKENS = 65_536
 SLOPE_TOKENS = (16_384, 1_048_576)
@@ -187,7 +189,11 @@ class Plan:
             numbers = moment_numbers(problem.dim, problem.order)
             most = min(DECODE_HEADS, CACHED_TOKENS // tokens, STATE_NUMBERS // numbers)
             return 1 << (most.bit_length() - 1)
-        return max(1, min(self.heads, self.heads * TOKENS_AT_ONCE // tokens))
+        most = self.heads * TOKENS_AT_ONCE // tokens
+        if not problem.is_trained:
+            moments = moment_numbers(problem.dim, problem.order) * tokens // (16 * problem.dim)
+            most = 1 << ((MOMENTS_AT_ONCE // max(1, moments)).bit_length() - 1)
+        return max(1, min(self.heads, most))
 
 
 QUICK = Plan(tokens=(1_024, 4_096, 16_384, 65_536), repeats=5, budget=120.0, is_quick=True)

@@ -236,7 +236,7 @@ def input_sets(case: Case) -> Tensor:
     """Return the sets of inputs of a case that take turns; the same for every implementation."""
     each = 4 if case.problem.is_trained else 3
     size = 2 * each * case.heads * case.tokens * case.problem.dim
-    sets = max(2, math.ceil(ROTATED_BYTES / size))
+    sets = math.ceil(ROTATED_BYTES / size)
     sizes = (case.problem.dim, case.tokens, case.heads)
     return inputs(*sizes, spread(case.problem), sets, each)
 

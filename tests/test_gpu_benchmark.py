@@ -83,10 +83,15 @@ def test_the_plan_holds_every_dimension_order_form_and_direction():
     assert set(gpu_calls.BY_NAME) == set(gpu_benchmark.IMPLEMENTATIONS)
 
 
-def test_long_sequences_get_fewer_heads():
+def test_long_sequences_get_fewer_heads_only_where_memory_asks_for_it():
     plan = Plan()
     assert (plan.tokens[0], plan.tokens[-1]) == (256, 1_048_576)
-    assert [plan.heads_for(n, FULL) for n in plan.tokens] == [*8 * [64], 16, 4]
+    assert [plan.heads_for(n, FULL) for n in plan.tokens] == [*8 * [64], 64, 64]
+    trained = Problem(64, 2, False, True, ("fused",))
+    assert [plan.heads_for(n, trained) for n in plan.tokens] == [*8 * [64], 16, 4]
+    for dim, order in ((128, 2), (32, 3)):
+        wide = Problem(dim, order, True, False, ("fused",))
+        assert [plan.heads_for(n, wide) for n in plan.tokens] == [*8 * [64], 64, 16]
     flex = [case.tokens for case in plan.cases() if case.name == "flex"]
     assert set(flex) == {4_096, 8_192, 16_384, 65_536}
 
