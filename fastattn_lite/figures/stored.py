@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ SOFTMAX = ("scaled_dot_product", "softmax", "flash", "cudnn")
 """What the name of an implementation holds that computes softmax, so that no order matters."""
 PAIRWISE = ("flex",)
 """Beginnings of names that compute the polynomial pair by pair, so that time grows like n^2."""
-STEPS_ONLY = ("_roofline", "_log")
-"""Ends of names of results that time single steps, not whole attention."""
+RACES = "python -m fastattn_lite bench"
+"""The command of results that time whole attention at many n; others time single steps."""
 NOT_ATTENTION = ("matrix products",)
 OF_THE_DEVICE = ("bf16 product", "device copy")
 """What is measured of the device itself, at sizes of its own: no line of the figure."""
@@ -35,9 +36,9 @@ FIELDS = ("line", "source", "kind", "dim", "order", "is_causal", "is_trained", "
 
 
 def stored_results() -> list[Result]:
-    """Return the measured results on processors (cpu_...) and graphics cards (gpu_...)."""
-    names = [name for name in list_results() if name.startswith(("cpu_", "gpu_"))]
-    return [load_result(name) for name in names if not name.endswith(STEPS_ONLY)]
+    """Return the measured results of whole attention, on processors and graphics cards."""
+    results = map(load_result, list_results())
+    return [result for result in results if result["command"].startswith(RACES)]
 
 
 def own_result(own: Result | str | Path) -> Result:
@@ -121,10 +122,14 @@ def kind_of(name: str) -> str:
 
 
 def _heads(result: Result) -> str:
+    """Say how many heads a call has, and up to which n all calls have them."""
     calls = [(s.get("heads", 1), s["tokens"]) for s in result["samples"] if _is_drawn(s)]
-    most, full = max(calls)
+    most = max(heads for heads, _ in calls)
     if most == 1:
         return say(SECTION, "one_head")
+    fewer = min((n for heads, n in calls if heads < most), default=math.inf)
+    sizes = {n for heads, n in calls if heads == most}
+    full = max((n for n in sizes if n < fewer), default=min(sizes))
     return say(SECTION, "heads", most=most, tokens=format_number(full))
 
 
