@@ -147,12 +147,15 @@ def measured_on_gpu(given: argparse.Namespace) -> benchmark.Measurements:
     progress = Progress(len(plan.cases()) + 1)
     if earlier:
         given.after = earlier["command"]
+    is_kept = given.json is not None and given.json.exists() and not earlier
+    if is_kept:
+        print(f"{given.json} is there already: it is replaced when all is measured, not before")
     survey = gpu_benchmark.run(
         plan,
         progress,
         functools.partial(print, flush=True),
         earlier=earlier.get("samples"),
-        store=functools.partial(store_on_gpu, given),
+        store=functools.partial(store_on_gpu, None if is_kept else given),
     )
     return found_on_gpu(survey.samples)
 
@@ -162,9 +165,9 @@ def found_on_gpu(samples: list[dict[str, Any]]) -> benchmark.Measurements:
     return benchmark.Measurements(samples, gpu_benchmark.findings(samples))
 
 
-def store_on_gpu(given: argparse.Namespace, samples: list[dict[str, Any]]) -> None:
+def store_on_gpu(given: argparse.Namespace | None, samples: list[dict[str, Any]]) -> None:
     """Store what there is of a run, where asked: what ends it then loses little."""
-    if given.json is not None and samples:
+    if given is not None and given.json is not None and samples:
         save_result(record(found_on_gpu(samples), given, GPU_TITLE), given.json)
 
 
@@ -178,8 +181,11 @@ def earlier_run(given: argparse.Namespace) -> dict[str, Any]:
         return {}
     if given.json is None or not given.json.is_file():
         raise ValueError("--resume: expected --json with the file of an earlier run")
-    stored = json.loads(given.json.read_text(encoding="utf-8"))
-    validate_result(stored)
+    try:
+        stored = json.loads(given.json.read_text(encoding="utf-8"))
+        validate_result(stored)
+    except ValueError as error:
+        raise ValueError(f"--resume: {given.json} is no stored result: {error}") from error
     here = new_result(given.json.stem, GPU_TITLE, "", [], on_gpu=True)
     for name in ("name", "title", "commit", "device", "versions"):
         if stored[name] != here[name]:

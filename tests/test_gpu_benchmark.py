@@ -493,6 +493,29 @@ def test_a_run_that_is_broken_off_is_stored_up_to_its_last_problem(stored, monke
     assert json.loads(path.read_text(encoding="utf-8"))["samples"] == part
 
 
+def test_a_run_that_is_broken_off_leaves_an_earlier_one_as_it_is(stored, monkeypatch, capsys):
+    path, _ = stored
+    before = path.read_text(encoding="utf-8")
+
+    def run(*_, store, **__):
+        store(samples()[:3])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gpu_benchmark, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        main(["bench", "--gpu", "--json", str(path)])
+    assert path.read_text(encoding="utf-8") == before
+    assert "it is replaced when all is measured" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "no result"])
+def test_what_is_no_result_is_not_resumed(text, stored, capsys):
+    path, _ = stored
+    path.write_text(text, encoding="utf-8")
+    assert main(["bench", "--gpu", "--resume", "--json", str(path)]) == 1
+    assert f"--resume: {path} is no stored result" in capsys.readouterr().err
+
+
 def test_what_there_is_is_handed_on_after_each_problem(monkeypatch):
     monkeypatch.setattr(gpu_benchmark, "check_device", lambda: None)
     monkeypatch.setattr(gpu_calls, "check", lambda *_: [])
