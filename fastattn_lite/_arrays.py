@@ -255,22 +255,32 @@ def records_gradients(*arrays: Array) -> bool:
 
 
 def is_plain(*arrays: Array) -> bool:
-    """Say whether these are torch tensors of which nothing is asked but the result.
-
-    No gradient is recorded, nothing is compiled or traced, no transform is at work, be it on other
-    tensors, and no dispatch mode looks on. torch keeps one note of modes for all threads, which is
-    wrong where another one has just left its own, and a stack for each, which lacks some modes.
-    """
+    """Say whether these are torch tensors of which nothing is asked but the result."""
     torch = sys.modules.get("torch")
     if torch is None or any(type(x) is not torch.Tensor for x in arrays):
         return False
+    return not (is_watched() or any(map(is_transformed, arrays)) or records_gradients(*arrays))
+
+
+def is_watched() -> bool:
+    """Say whether torch does more than compute: it traces or transforms, or a mode looks on.
+
+    Be it for other tensors. torch keeps one note of modes for all threads, which is wrong where
+    another one has just left its own, and a stack for each, which lacks some modes.
+    """
+    torch: Any = sys.modules["torch"]
     # torch has no public names for what this thread is inside of
     modes = torch.utils._python_dispatch
-    transform: Any = torch._C._functorch.peek_interpreter_stack()
-    mode: Any = modes._get_current_dispatch_mode()
-    watched = torch.jit.is_tracing() or modes.is_in_torch_dispatch_mode() or mode is not None
-    changed = transform is not None or any(map(is_transformed, arrays))
-    return not (watched or changed or records_gradients(*arrays))
+    transform = torch._C._functorch.peek_interpreter_stack()
+    mode = modes._get_current_dispatch_mode()
+    is_seen = torch.jit.is_tracing() or modes.is_in_torch_dispatch_mode() or mode is not None
+    return is_seen or transform is not None
+
+
+def stands_for_itself(x: Array) -> bool:
+    """Say whether a torch tensor holds its numbers, and no class of its own computes with it."""
+    torch: Any = sys.modules["torch"]
+    return type(x).__torch_dispatch__ is torch.Tensor.__torch_dispatch__
 
 
 def full_precision(x: Array) -> AbstractContextManager[Any]:

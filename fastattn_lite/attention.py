@@ -263,7 +263,9 @@ def starting_moments(
     if state is None:
         return replace(Moments.empty(key, value, order=order), key_map=key_map)
     xp = array_namespace(key)
-    dtype = accumulation_dtype(xp, key, value, state.sums)
+    dtype = accumulation_dtype(xp, key, value, state.like)
+    if dtype == state.like.dtype:
+        return state
     return replace(state, sums=xp.astype(state.sums, dtype, copy=False))
 
 
@@ -326,7 +328,7 @@ def takes_kernels(
 
         reason = support.why_not(query, key, value, expansion.order)
         if reason is None and carries_state:
-            sums = () if initial_state is None else (initial_state.sums,)
+            sums = () if initial_state is None else (initial_state.like,)
             reason = support.why_not_one_token(query, key, value, *sums)
     if reason is not None and backend == "triton":
         raise ValueError(f'backend: "triton" cannot take this: {reason}')
@@ -417,7 +419,7 @@ def check_initial_state(state: object, key: Array) -> None:
         raise TypeError(
             f"initial_state: expected Moments, as return_state gives, got {type(state).__name__}"
         )
-    namespace(key=key, initial_state=state.sums)
+    namespace(key=key, initial_state=state.like)
 
 
 def check_backend(backend: str) -> None:

@@ -108,6 +108,33 @@ def cache_crossover_tokens(
     return numbers * moments / (cache_numbers(1, dim, value_dim) * cache)
 
 
+def stream_bytes(
+    dim: int,
+    order: int,
+    value_dim: int | None = None,
+    *,
+    latest: int = 64,
+    read_bytes: float = 2,
+    token_bytes: float = 2,
+) -> float:
+    """Return the bytes that one token of a stream moves, with `latest` tokens beside the moments.
+
+    Formula: N b_r + (d+1)(d_v+1)(4 - b_r) + 8 N / K + (d + d_v)(K + 3)/2 b, N = R (d_v + 1) and
+    K = `latest`: a step reads b_r bytes of a number of degree 2 or more; with every K-th one all
+    are read and written in float32; (K - 1)/2 tokens of b bytes a number are read on average, and
+    one is written and added later. Units: bytes (d = 64, order 2: 313,304).
+    Cost: O(1). Raises `TypeError` or `ValueError` naming the argument that does not fit.
+    Equation: eq-stream-bytes (chapter complexity_scaling).
+    """
+    kept = check_count("latest", latest, least=1)
+    read = check_real("read_bytes", read_bytes, positive=True)
+    token = check_real("token_bytes", token_bytes, positive=True)
+    dim, value_dim = _dimensions(dim, value_dim)
+    numbers = moment_numbers(dim, order, value_dim)
+    moments = numbers * read + (dim + 1) * (value_dim + 1) * (4 - read) + 8 * numbers / kept
+    return moments + cache_numbers(1, dim, value_dim) * (kept + 3) / 2 * token
+
+
 def direct_seconds(
     tokens: int,
     dim: int,

@@ -21,7 +21,7 @@ import numpy as np
 
 from fastattn_lite import machine
 from fastattn_lite.benchmark import Finding, crossover
-from fastattn_lite.complexity import fast_flops, moment_numbers
+from fastattn_lite.complexity import fast_flops, moment_numbers, stream_bytes
 
 IMPLEMENTATIONS = {
     "fused": 'this package with backend="triton", its fused kernels',
@@ -47,7 +47,7 @@ DECODE_HEADS, CACHED_TOKENS, STATE_NUMBERS = 4_096, 2**22, 2**30
 """A step of one token is short: as many heads as these bounds let through keep a GPU busy."""
 DECODE_TOKENS = 1_024
 CAPABILITY = (8, 0)
-PRODUCT, COPY, IN_GRAPH = "bf16 product", "device copy", ", in a graph"
+PRODUCT, COPY, IN_GRAPH, CLOCK = "bf16 product", "device copy", ", in a graph", ", clock"
 GRAPH_TOKENS = 16_384
 """Up to so many tokens the time that the host takes to start a call can show."""
 
@@ -254,6 +254,14 @@ class Times:
             and _is_of(sample, problem)
         }
 
+    def clocks(self, problem: Problem) -> dict[int, float]:
+        """Return the clock of the device under the fused kernels by the number of tokens."""
+        return {
+            sample["tokens"]: sample["values"][0]
+            for sample in self.samples
+            if sample["what"] == f"fused, {problem.direction}{CLOCK}" and _is_of(sample, problem)
+        }
+
 
 def _is_of(sample: dict[str, Any], problem: Problem) -> bool:
     of = (problem.dim, problem.order, problem.is_causal)
@@ -416,7 +424,7 @@ def _findings_of(times: Times, problem: Problem, product: float | None) -> dict[
     if GOAL_TOKENS in fused and product is not None and not problem.is_trained:
         found |= share_finding(fused[GOAL_TOKENS], problem, product)
     if all(tokens in fused for tokens in SLOPE_TOKENS):
-        found |= slope_findings(fused, problem)
+        found |= slope_findings(fused, times.clocks(problem), problem)
     linear = times.of("fla", problem)
     if GOAL_TOKENS in fused and GOAL_TOKENS in linear:
         found[_key("linear", problem)] = Finding(
@@ -429,16 +437,16 @@ def _findings_of(times: Times, problem: Problem, product: float | None) -> dict[
 
 
 def decode_findings(times: Times, problem: Problem, copy: float | None) -> dict[str, Finding]:
-    """Return what follows for one token: the race, and the state read and written a second."""
+    """Return what follows for one token: the race, and the bytes that it moves a second."""
     fused = times.of("fused", problem)
     found = error_findings(times.samples, problem) | memory_findings(times.samples, problem)
     if problem.order == 2 and fused:
         found |= race_findings(times, problem)
     fused = times.of("fused", problem, IN_GRAPH) or fused
     if DECODE_TOKENS in fused and copy is not None:
-        traffic = 2 * 4 * moment_numbers(problem.dim, problem.order)
+        traffic = stream_bytes(problem.dim, problem.order)
         found[_key("traffic", problem)] = Finding(
-            f"{problem}: the state read and written a second, share of the plain copy (goal: H200)",
+            f"{problem}: bytes of a token a second, share of the plain copy (goal: H200)",
             traffic / fused[DECODE_TOKENS] / copy,
             "1",
             TRAFFIC_GOAL if (problem.dim, problem.order) == (64, 2) else None,
@@ -517,19 +525,34 @@ def share_finding(seconds: float, problem: Problem, product: float) -> dict[str,
     return {_key("share", problem): Finding(text, share, "1", goal, "at least")}
 
 
-def slope_findings(fused: dict[int, float], problem: Problem) -> dict[str, Finding]:
-    """Return the slope of log time a head against log n, and its distance from 1."""
+def slope_findings(
+    fused: dict[int, float], clocks: dict[int, float], problem: Problem
+) -> dict[str, Finding]:
+    """Return the slope of log time a head against log n, and its distance from 1.
+
+    Under a long load a device may lower its clock: the slope of cycles leaves that out.
+    """
     low, high = SLOPE_TOKENS
     sizes = [tokens for tokens in fused if low <= tokens <= high]
-    slope = float(np.polyfit(np.log(sizes), np.log([fused[tokens] for tokens in sizes]), 1)[0])
-    text = f"{problem}: log-log slope of time a head, n from {low:,} to {high:,}"
+    found, span = dict[str, Finding](), f"n from {low:,} to {high:,}"
+    if all(tokens in clocks for tokens in sizes):
+        cycles = slope(sizes, [fused[tokens] * clocks[tokens] for tokens in sizes])
+        text = f"{problem}: log-log slope of clock cycles a head, {span}"
+        found[_key("slope_cycles", problem)] = Finding(text, cycles, "1")
+    of_time = slope(sizes, [fused[tokens] for tokens in sizes])
+    text = f"{problem}: log-log slope of time a head, {span}"
     goal = SLOPE_GOAL if problem.order == 2 and not problem.is_trained else None
-    return {
-        _key("slope", problem): Finding(text, slope, "1"),
+    return found | {
+        _key("slope", problem): Finding(text, of_time, "1"),
         _key("slope_distance", problem): Finding(
-            f"{problem}: distance of that slope from 1 (goal: H200)", abs(slope - 1), "1", goal
+            f"{problem}: distance of that slope from 1 (goal: H200)", abs(of_time - 1), "1", goal
         ),
     }
+
+
+def slope(sizes: list[int], values: list[float]) -> float:
+    """Return the slope of the line through the logarithms."""
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
 def error_findings(samples: Samples, problem: Problem) -> dict[str, Finding]:

@@ -12,6 +12,8 @@ import contextlib
 import functools
 import itertools
 import math
+import statistics
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -20,10 +22,12 @@ from typing import Any
 import torch
 
 from fastattn_lite.attention import ExpansionWarning, fast_attention
+from fastattn_lite.complexity import moment_numbers
 from fastattn_lite.expansion import taylor
 from fastattn_lite.gpu_benchmark import (
     CHECK_HEADS,
     CHECK_TOKENS,
+    CLOCK,
     COPY,
     IN_GRAPH,
     PRODUCT,
@@ -32,7 +36,6 @@ from fastattn_lite.gpu_benchmark import (
     Samples,
 )
 from fastattn_lite.moments import Moments
-from fastattn_lite.normalization import default_scale
 
 Tensor = torch.Tensor
 Call = Callable[..., Any]
@@ -48,6 +51,8 @@ ROWS_AT_ONCE = 1_024
 ERROR_FLOOR = 1e-3
 PRODUCT_SIZE = 8_192
 COPY_SHAPE = (2**19, 1_024)
+ROUND = 64
+"""Tokens of a stream in a call of the kernels: after so many they add them to its moments."""
 
 
 def with_autograd(forward: Forward) -> Call:
@@ -67,36 +72,54 @@ def by_backend(backend: str) -> Callable[[Problem, int], Forward]:
     def forward(problem: Problem, _tokens: int) -> Forward:
         options: dict[str, Any] = {"order": problem.order, "backend": backend}
         if problem.is_decode:
-            return step(problem, options)
+            return step(options)
         options["is_causal"] = problem.is_causal
         return lambda query, key, value: fast_attention(query, key, value, **options)
 
     return forward
 
 
-def step(problem: Problem, options: dict[str, Any]) -> Call:
-    """Return the call on one token and the sums before it, which gives output and new sums."""
-    options = options | {"is_causal": True, "return_state": True}
-    key_map = ("none", default_scale("none", problem.dim))
+def step(options: dict[str, Any]) -> Call:
+    """Return the call on some tokens of some streams, which gives the last output and the states.
 
-    def call(query: Tensor, key: Tensor, value: Tensor, sums: Tensor) -> Any:
-        state = Moments(sums, problem.order, problem.dim, key_map)
-        output, state = fast_attention(query, key, value, initial_state=state, **options)
-        return [output, state.sums]
+    A token goes to every stream before the next one comes: no state waits in a cache for it.
+    """
+    options = options | {"is_causal": True, "return_state": True}
+
+    def call(query: Tensor, key: Tensor, value: Tensor, *states: Moments) -> Any:
+        output, streams = None, list(states)
+        for t in range(query.shape[-2]):
+            token = [x[..., t : t + 1, :] for x in (query, key, value)]
+            for i, state in enumerate(streams):
+                output, streams[i] = fast_attention(*token, initial_state=state, **options)
+        return [output, *streams]
 
     return call
 
 
-def token_and_state(problem: Problem, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
-    """Return the last token, and the sums of those before it."""
+def tokens_and_streams(
+    kind: Implementation, problem: Problem, streams: int, *tensors: Tensor
+) -> list[Any]:
+    """Return the last tokens, and streams that hold those before them.
+
+    As many tokens before the last ones went through the same call, so that it goes on as it does
+    in a long stream.
+    """
+    count, (query, key, value) = kind.tokens, tensors
+    first, last = (slice(None), slice(-2 * count)), (slice(None), slice(-count, None))
     options: dict[str, Any] = {"order": problem.order, "backend": "array", "chunk_size": 64}
-    before = (query[:, :0], key[:, :-1], value[:, :-1])
-    _, state = fast_attention(*before, return_state=True, **options)
-    return [*(x[:, -1:].contiguous() for x in (query, key, value)), state.sums]
+    _, state = fast_attention(query[:, :0], key[first], value[first], return_state=True, **options)
+    between = [x[:, -2 * count : -count] for x in tensors]
+    call = kind.call(problem, count)
+    states = [call(*between, state)[1] for _ in range(streams)]
+    return [*(x[last].contiguous() for x in tensors), *states]
 
 
-def token_and_cache(_problem: Problem, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
+def token_and_cache(
+    _kind: Implementation, _problem: Problem, _streams: int, *tensors: Tensor
+) -> list[Tensor]:
     """Return the last query, and all keys and values."""
+    query, key, value = tensors
     return [query[:, -1:].contiguous(), key, value]
 
 
@@ -178,15 +201,17 @@ class Implementation:
     """How to call one implementation on tensors (heads, tokens, d).
 
     `forward` takes a problem and the number of tokens and returns the call on query, key, value;
-    gradients come by autograd. `target` is what it computes. `last` turns query, key and value
-    into what the call takes for the last token alone. `context` is entered around all calls.
+    gradients come by autograd. `target` is what it computes. For one token after others, `last`
+    turns query, key and value into what the call takes, and `tokens` of every stream go through a
+    call. `context` is entered around all calls.
     """
 
     forward: Callable[[Problem, int], Forward]
     target: str = "polynomial"
     arrange: Callable[[Tensor], Tensor] = lambda x: x
     restore: Callable[[Tensor], Tensor] = lambda x: x
-    last: Callable[..., list[Tensor]] = token_and_state
+    last: Callable[..., list[Any]] = tokens_and_streams
+    tokens: int = 1
     context: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
 
     def call(self, problem: Problem, tokens: int) -> Call:
@@ -194,21 +219,33 @@ class Implementation:
         forward = self.forward(problem, tokens)
         return with_autograd(forward) if problem.is_trained else forward
 
-    def given(self, problem: Problem, tensors: Iterable[Tensor]) -> list[Tensor]:
+    def given(self, problem: Problem, tensors: Iterable[Tensor], streams: int = 1) -> list[Any]:
         """Return what the call takes, from query, key, value and the output's gradient."""
         if problem.is_decode:
-            tensors = self.last(problem, *tensors)
+            return [self.arrange(x) for x in self.last(self, problem, streams, *tensors)]
         return [self.arrange(x) for x in tensors]
+
+    def streams(self, case: Case) -> int:
+        """Return how many streams take turns, so that none is met in a cache."""
+        if not case.problem.is_decode or self.last is not tokens_and_streams:
+            return 1
+        numbers = case.heads * moment_numbers(case.problem.dim, case.problem.order)
+        return math.ceil(ROTATED_BYTES / (2 * numbers))
 
 
 def _softmax(backend: str) -> Implementation:
     return Implementation(
-        softmax, "softmax", _batch, _first, token_and_cache, lambda: sdpa_backend(backend)
+        softmax,
+        "softmax",
+        _batch,
+        _first,
+        last=token_and_cache,
+        context=lambda: sdpa_backend(backend),
     )
 
 
 BY_NAME = {
-    "fused": Implementation(by_backend("triton")),
+    "fused": Implementation(by_backend("triton"), tokens=ROUND),
     "array": Implementation(by_backend("array")),
     "flash": _softmax("FLASH_ATTENTION"),
     "cudnn": _softmax("CUDNN_ATTENTION"),
@@ -271,7 +308,7 @@ def expected(problem: Problem, target: str) -> tuple[list[Tensor], float]:
     each = 4 if problem.is_trained else 3
     given = list(inputs(problem.dim, CHECK_TOKENS, CHECK_HEADS, spread(problem), 1, each)[0])
     if problem.is_decode:
-        given = token_and_cache(problem, *given)
+        given[0] = given[0][:, -1:]
     forward = functools.partial(direct, problem, target)
     call = with_autograd(forward) if problem.is_trained else forward
     exact = listed(call(*(x.double() for x in given)))
@@ -318,13 +355,14 @@ def quietly() -> Generator[None]:
 def measure(case: Case, repeats: int) -> Samples:
     """Return the times of a case and its peak memory."""
     kind = BY_NAME[case.name]
+    streams = kind.streams(case)
     try:
         call = kind.call(case.problem, case.tokens)
         with kind.context(), quietly():
-            sets = [kind.given(case.problem, one) for one in input_sets(case)]
+            sets = [kind.given(case.problem, one, streams) for one in input_sets(case)]
             call(*sets[0])  # compiles; what stays allocated is no part of the peak
             extra = peak_memory(call, sets[0])
-            seconds = times(call, sets, repeats)
+            seconds = times(call, sets, repeats, clocks := list[float]())
             replayed = graph_times(call, sets, repeats) if case.in_graph else []
     except torch.cuda.OutOfMemoryError:
         inputs.cache_clear()
@@ -332,19 +370,25 @@ def measure(case: Case, repeats: int) -> Samples:
     finally:
         if torch.cuda.memory_reserved() > torch.cuda.get_device_properties(0).total_memory / 2:
             torch.cuda.empty_cache()
-    what = f"{case.name}, {case.problem.direction}"
+    what, tokens = f"{case.name}, {case.problem.direction}", kind.tokens * streams
+    if case.problem.is_decode:
+        seconds, replayed = ([each / tokens for each in x] for x in (seconds, replayed))
     found = [case.sample(what, seconds), case.sample(f"{what}, peak memory", [extra], "byte")]
-    return [*found, case.sample(what + IN_GRAPH, replayed)] if replayed else found
+    if replayed:
+        found.append(case.sample(what + IN_GRAPH, replayed))
+    if clocks:
+        found.append(case.sample(what + CLOCK, [statistics.median(clocks)], "Hz"))
+    return found
 
 
 def peak_memory(call: Call, given: list[Tensor]) -> int:
     """Return the most bytes a call holds above its inputs and results."""
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    results = listed(call(*given))
-    peak = torch.cuda.max_memory_allocated() - before
-    return max(0, peak - sum(x.numel() * x.element_size() for x in results))
+    results = call(*given)  # held until their memory is counted
+    extra = torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated()
+    del results
+    return extra
 
 
 def graph_times(call: Call, sets: list[list[Tensor]], repeats: int) -> list[float]:
@@ -360,16 +404,27 @@ def graph_times(call: Call, sets: list[list[Tensor]], repeats: int) -> list[floa
     return [seconds / len(sets) for seconds in times(graph.replay, [[]], repeats)]
 
 
-def times(call: Call, sets: list[list[Tensor]], repeats: int) -> list[float]:
-    """Return seconds a call, each the mean of as many calls as fill about 2 ms."""
+def times(
+    call: Call, sets: list[list[Any]], repeats: int, clocks: list[float] | None = None
+) -> list[float]:
+    """Return seconds a call, each the mean of as many calls as fill about 2 ms.
+
+    The clock of the device under way is put into `clocks`.
+    """
     turn = itertools.cycle(sets)
     estimate = min(series(call, turn, 1, 2))
     calls = max(1, min(20, int(BATCH_SECONDS / estimate)))
     repeats = max(3, min(repeats, int(SERIES_SECONDS / (calls * estimate))))
-    return series(call, turn, calls, repeats)
+    return series(call, turn, calls, repeats, clocks)
 
 
-def series(call: Call, turn: Iterator[list[Tensor]], calls: int, repeats: int) -> list[float]:
+def series(
+    call: Call,
+    turn: Iterator[list[Any]],
+    calls: int,
+    repeats: int,
+    clocks: list[float] | None = None,
+) -> list[float]:
     """Return the mean seconds of so many calls in a row, so many times without a pause.
 
     The host is ahead from the first calls on, which are not timed. So its time to start a call
@@ -381,9 +436,23 @@ def series(call: Call, turn: Iterator[list[Tensor]], calls: int, repeats: int) -
         for _ in range(calls):
             call(*next(turn))
         event.record()
+    while clocks is not None and not events[-1].query():
+        clocks += clock()
     torch.cuda.synchronize()
     pairs = itertools.pairwise(events)
     return [start.elapsed_time(end) / 1000 / calls for start, end in pairs]
+
+
+def clock() -> list[float]:
+    """Return the clock of the device's multiprocessors in Hz, if its driver is asked for it here.
+
+    torch asks through nvidia-ml-py, which need not be installed.
+    """
+    try:
+        return [1e6 * torch.cuda.clock_rate()]
+    except (ImportError, RuntimeError):
+        time.sleep(BATCH_SECONDS)
+        return []
 
 
 def peaks(repeats: int) -> Samples:

@@ -143,6 +143,11 @@ class Moments:
         weights = _weights(expansion, self)
         return weights * self.sums[..., : weights.shape[0], :]
 
+    @property
+    def like(self) -> Array:
+        """An array of the shape, the type and the device of the sums, for checks."""
+        return self.sums
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the moments to one portable file (.npz, no pickle), whole or not at all.
 
@@ -204,12 +209,12 @@ class Moments:
         """Raise an error that says what differs, unless the other moments may be added."""
         if not isinstance(other, Moments):
             raise TypeError(f"moments: expected Moments, got {type(other).__name__}")
-        namespace(self=self.sums, other=other.sums)
+        namespace(self=self.like, other=other.like)
         check_kinds(self.kind(), other.kind())
 
     def kind(self) -> str:
         """Return in words what other moments must share with these to be added."""
-        return kind_of(tuple(self.sums.shape), self.order, self.dim, self.key_map)
+        return kind_of(tuple(self.like.shape), self.order, self.dim, self.key_map)
 
 
 def moments_shape(key: Array, value: Array, order: int) -> tuple[int, ...]:

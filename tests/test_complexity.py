@@ -21,8 +21,10 @@ from fastattn_lite.complexity import (
     measure,
     moment_numbers,
     peak_memory,
+    stream_bytes,
     time_crossover_tokens,
 )
+from fastattn_lite.factorization import number_of_features
 
 MIB = 2**20
 
@@ -69,6 +71,29 @@ def test_memory_of_the_two_states():
     assert cache_numbers(100, 64, 10) == 7400
     assert math.ceil(cache_crossover_tokens(64, 2)) == 1090
     assert math.ceil(cache_crossover_tokens(64, 2, cache_bytes=2)) == 2179
+
+
+@pytest.mark.equation("eq-stream-bytes")
+@pytest.mark.parametrize("latest", [1, 5, 64])
+@pytest.mark.parametrize("read", [2, 4])
+def test_bytes_of_a_stream_are_those_of_its_tokens_one_by_one(latest, read):
+    dim, value_dim, moved, waiting = 6, 3, 0, latest
+    rows, token = number_of_features(dim, 2), 2 * (dim + value_dim)
+    for _ in range(latest):
+        if waiting == latest:
+            moved += 2 * 4 * rows * (value_dim + 1) + waiting * token
+            waiting = 0
+        moved += (4 * (1 + dim) + read * (rows - 1 - dim)) * (value_dim + 1)
+        moved += (waiting + 1) * token
+        waiting += 1
+    found = stream_bytes(dim, 2, value_dim, latest=latest, read_bytes=read)
+    assert found == pytest.approx(moved / latest)
+
+
+def test_bytes_of_a_stream_at_the_size_of_the_book():
+    assert round(stream_bytes(64, 2)) == 313_304
+    with pytest.raises(ValueError, match="latest: expected"):
+        stream_bytes(64, 2, latest=0)
 
 
 @pytest.mark.equation("eq-time-model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import math
@@ -14,7 +15,7 @@ import torch
 from fastattn_lite import gpu_benchmark, gpu_calls, machine
 from fastattn_lite.__main__ import findings_table, gpu_plan_of, main, parser, times_table
 from fastattn_lite.benchmark import Measurements
-from fastattn_lite.complexity import fast_flops, moment_numbers
+from fastattn_lite.complexity import fast_flops, moment_numbers, stream_bytes
 from fastattn_lite.gpu_benchmark import IN_GRAPH, QUICK, Budget, Case, Plan, Problem, Survey
 from fastattn_lite.results import validate_result
 
@@ -253,18 +254,50 @@ def test_one_token_after_others_passes_its_check(name, monkeypatch):
     assert all(0 < s["values"][0] < 0.02 for s in samples)
 
 
-def test_the_state_holds_all_tokens_but_the_last():
+@pytest.mark.parametrize("count", [1, 3])
+def test_streams_hold_all_tokens_but_the_last(count):
     tokens = torch.randn(3, 2, 9, 16).unbind()
-    query, key, value, sums = gpu_calls.token_and_state(DECODE_16, *tokens)
-    assert [x.shape[1] for x in (query, key, value)] == [1, 1, 1]
-    assert torch.equal(query[:, 0], tokens[0][:, -1])
-    assert torch.equal(sums[:, 0, -1], torch.full((2,), 8.0))
-    given = (query, key, value, sums)
-    output, after = gpu_calls.by_backend("array")(DECODE_16, 9)(*given)
-    assert torch.equal(after[:, 0, -1], torch.full((2,), 9.0))
-    query, key, value = gpu_calls.token_and_cache(DECODE_16, *tokens)
+    kind = dataclasses.replace(gpu_calls.BY_NAME["array"], tokens=count)
+    query, key, value, *states = kind.given(DECODE_16, tokens, streams=2)
+    assert [x.shape[1] for x in (query, key, value)] == [count] * 3
+    assert torch.equal(query, tokens[0][:, -count:])
+    assert len({state.sums.data_ptr() for state in states}) == 2
+    for state in states:
+        assert torch.equal(state.sums[:, 0, -1], torch.full((2,), 9.0 - count))
+    output, *after = kind.call(DECODE_16, 9)(query, key, value, *states)
+    for state in after:
+        assert torch.equal(state.sums[:, 0, -1], torch.full((2,), 9.0))
+    query, key, value = (x[0] for x in gpu_calls.BY_NAME["flash"].given(DECODE_16, tokens))
     expected = gpu_calls.direct(DECODE_16, "polynomial", query, key, value)
     assert torch.allclose(output, expected, atol=1e-5)
+
+
+def test_streams_take_turns_where_a_cache_would_hold_one():
+    fused = gpu_calls.BY_NAME["fused"]
+    large, small = (Case(DECODE, "fused", 256, heads) for heads in (4_096, 64))
+    assert [fused.streams(case) for case in (large, small)] == [1, 12]
+    assert 2 * 64 * moment_numbers(64, 2) * 12 >= gpu_calls.ROTATED_BYTES
+    assert gpu_calls.BY_NAME["cudnn"].streams(Case(DECODE, "cudnn", 256, 64)) == 1
+    assert fused.streams(Case(FULL, "fused", 256, 64)) == 1
+
+
+def test_seconds_of_one_token_are_those_of_a_call_over_its_tokens(monkeypatch):
+    monkeypatch.setattr(gpu_calls, "DEVICE", "cpu")
+    monkeypatch.setattr(gpu_calls, "ROTATED_BYTES", 2 * 2 * 2 * moment_numbers(16, 2))
+    monkeypatch.setattr(gpu_calls, "peak_memory", lambda *_: 7)
+    monkeypatch.setattr(gpu_calls, "times", lambda *_: [12.0])
+    monkeypatch.setattr(gpu_calls, "graph_times", lambda *_: [6.0])
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 0)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=1)
+    )
+    kind = dataclasses.replace(gpu_calls.BY_NAME["array"], tokens=3)
+    monkeypatch.setitem(gpu_calls.BY_NAME, "fused", kind)
+    gpu_calls.inputs.cache_clear()
+    found = gpu_calls.measure(Case(DECODE_16, "fused", 64, 2), 3)
+    gpu_calls.inputs.cache_clear()
+    assert kind.streams(Case(DECODE_16, "fused", 64, 2)) == 2
+    assert [sample["values"] for sample in found] == [[2.0], [7], [1.0]]
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
@@ -346,9 +379,57 @@ def test_findings_follow_from_the_samples():
     assert value["memory" + end] == 3
     assert value["crossover_d64_order2_decode"] == pytest.approx(2_000, abs=1)
     assert value["speedup_cudnn_d64_order2_decode"] == pytest.approx(32.768)
-    state = 8 * moment_numbers(64, 2)
-    assert value["traffic_d64_order2_decode"] == pytest.approx(state / 1e-6 / 2e12)
+    assert value["traffic_d64_order2_decode"] == pytest.approx(stream_bytes(64, 2) / 1e-6 / 2e12)
     assert value["linear_d64_order1_causal_forward"] == pytest.approx(2)
+
+
+def test_a_lower_clock_is_told_from_more_cycles():
+    def slow(n):
+        return n * 1e-9 * n**0.05
+
+    made = [*made_up(FULL, "fused", slow, Plan()), *clocks(lambda n: 2e9 / n**0.05)]
+    end = "_d64_order2_full_forward"
+    value = {name: found.value for name, found in gpu_benchmark.findings(made).items()}
+    assert value["slope" + end] == pytest.approx(1.05)
+    assert value["slope_cycles" + end] == pytest.approx(1)
+    without = gpu_benchmark.findings(made_up(FULL, "fused", slow, Plan()))
+    assert "slope_cycles" + end not in without
+
+
+def clocks(rate):
+    return [
+        Case(FULL, "fused", n, 64).sample("fused, forward, clock", [rate(n)], "Hz")
+        for n in Plan().tokens
+    ]
+
+
+def test_the_clock_is_noted_while_the_device_works(monkeypatch):
+    ends = iter([False, False, True])
+
+    class Event:
+        def __init__(self, **_):
+            self.query = lambda: next(ends)
+
+        def record(self):
+            pass
+
+        def elapsed_time(self, _):
+            return 3.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    rates = iter([1_980, 1_700])
+    monkeypatch.setattr(torch.cuda, "clock_rate", lambda: next(rates))
+    found = list[float]()
+    seconds = gpu_calls.series(lambda: None, itertools.repeat([]), 2, 3, found)
+    assert seconds == [0.0015] * 3
+    assert found == [1.98e9, 1.7e9]
+
+    def missing():
+        raise ModuleNotFoundError("pynvml")
+
+    monkeypatch.setattr(torch.cuda, "clock_rate", missing)
+    assert gpu_calls.clock() == []
 
 
 def test_goals_are_met_or_not():

@@ -640,11 +640,32 @@ BUGS = [
     ),
     # One token on a state.
     Bug(
-        "one token that changes the given state",
-        "kernels/step.py",
-        "room(old.shape, old.dtype, old.device)",
-        "old",
-        "kernels/test_decode.py::test_the_given_state_stays_as_it_is_and_bits_repeat",
+        "a place of the latest tokens that two states both write",
+        "kernels/stream.py",
+        "return self.taken.setdefault(place, mine) is mine",
+        "return self.taken.setdefault(place, mine) is not self",
+        "kernels/test_decode.py::test_two_streams_go_on_from_one_state",
+    ),
+    Bug(
+        "latest tokens that are lost when there is no more room",
+        "kernels/decode.py",
+        "    for start in range(0, count, BT):\n        near = keys + tl.minimum",
+        "    for start in range(0, count - BT, BT):\n        near = keys + tl.minimum",
+        "kernels/test_decode.py::test_the_sums_are_those_of_all_tokens_at_any_time",
+    ),
+    Bug(
+        "rounded moments that are cut off and not taken from the middle",
+        "kernels/decode.py",
+        "tl.full(at.shape, 0x8000, tl.int32)",
+        "tl.full(at.shape, 0, tl.int32)",
+        "kernels/test_decode.py::test_rounded_moments_are_right_on_average",
+    ),
+    Bug(
+        "sums that were changed and are not gone on from",
+        "kernels/stream.py",
+        'return None if "sums" in vars(state) or not isinstance',
+        "return None if not isinstance",
+        "kernels/test_decode.py::test_sums_that_were_changed_are_gone_on_from",
     ),
     Bug(
         "the constant 1 of the decode kernel times the root of the scale",
@@ -656,7 +677,7 @@ BUGS = [
     Bug(
         "queries of a group that all get the first one's answer",
         "kernels/decode.py",
-        "        query += stride_qg\n",
+        "                query += stride_qg\n",
         "",
         "kernels/test_decode.py::test_leading_axes_broadcast_as_in_the_array_path",
     ),

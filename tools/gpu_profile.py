@@ -153,6 +153,8 @@ def call_once(case: str) -> None:
     torch.manual_seed(0)
     drawn = gpu_calls.spread(problem) * torch.randn(shape, dtype=torch.bfloat16, device="cuda")
     call, given = kind.call(problem, tokens), kind.given(problem, drawn)
+    if problem.is_decode:  # the token with which the ones before are added to the moments
+        given[:3] = (x[:, :1] for x in given[:3])
     with gpu_calls.quietly():
         call(*given)
         torch.cuda.synchronize()

@@ -21,8 +21,8 @@ Tensors = tuple[Tensor, ...]
 Slot = tuple[int, int, int]
 MOST_RECORDED = 256
 """So many calls are kept; then all are forgotten."""
-LARGEST_SCRATCH = 2**29
-"""Most bytes of scratch memory of a repeated call, which holds all at once what its kernels hand
+LARGEST_ROOMS = 2**29
+"""Most bytes that a repeated call may make room for: it holds all at once what its kernels hand
 on. Where there are more, the kernels take longer than it takes to start them."""
 ALIGNED = 256
 """Rooms in scratch memory begin at multiples of so many bytes."""
@@ -47,7 +47,7 @@ def room(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tens
     """Return memory that a kernel is to write."""
     made = torch.empty(shape, dtype=dtype, device=device)
     if (recording := _recording.get()) is not None:
-        recording.rooms.append((made.data_ptr(), made.nbytes))
+        recording.add(made)
     return made
 
 
@@ -87,7 +87,7 @@ def again(function: Callable[..., Tensors], tensors: Tensors, *options: Any) -> 
     if (outer := _recording.get()) is not None:
         if set(addresses) <= set(outer.given):
             return function(*tensors, *options)
-        outer.is_whole = False
+        outer.give_up()
     key = (
         function, options, precision(tensors[0].dtype),
         *map(addresses.index, addresses), *(address % 16 for address in addresses),
@@ -149,31 +149,45 @@ class Recorded:
 class Recording:
     """The rooms and the starts of one call, noted while it is made.
 
-    A room is (address, bytes). In which one an argument lies is found at its start, for memory
-    that is given back is handed out again: the last room there is meant. Bases are counted on,
-    first the given tensors, then the rooms.
+    The rooms are held until then: memory that is given back would be handed out again, and nobody
+    could tell which room an address means. Where they grow too large, the call is not recorded.
+    Bases are counted on, first the given tensors, then the rooms.
     """
 
     def __init__(self, addresses: list[int]) -> None:
         self.given = addresses
-        self.rooms: list[tuple[int, int]] = []
+        self.rooms: list[Tensor] = []
         self.starts: list[Start] = []
         self.is_whole = True
+
+    def add(self, made: Tensor) -> None:
+        """Note a room."""
+        if not self.is_whole:
+            return
+        self.rooms.append(made)
+        if sum(x.nbytes for x in self.rooms) > LARGEST_ROOMS:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Record no more of this call, and hold nothing of it."""
+        self.is_whole = False
+        self.rooms.clear()
+        self.starts.clear()
 
     def note(
         self, compiled: Any, names: list[str], grid: tuple[int, ...], arguments: tuple[Any, ...],
         constants: dict[str, Any],
     ) -> None:  # fmt: skip
         """Note a start. A kernel that Triton interprets is not compiled, and cannot be repeated."""
-        if compiled is None:
-            self.is_whole = False
+        if compiled is None or not self.is_whole:
+            self.give_up()
             return
         by_name = {**dict(zip(names, arguments, strict=False)), **constants}
         ordered, slots = [by_name[name] for name in names], list[Slot]()
         for place, x in enumerate(ordered):
             if isinstance(x, Tensor):
                 ordered[place] = x.data_ptr()
-                if x.data_ptr() not in _tables:
+                if x.data_ptr() in self.given or x.data_ptr() not in _tables:
                     slots.append((place, *self.base_of(x)))
         self.starts.append(Start(compiled[(*grid, 1, 1)[:3]], tuple(ordered), tuple(slots)))
 
@@ -182,22 +196,20 @@ class Recording:
         address, first = x.data_ptr(), x.untyped_storage().data_ptr()
         if address in self.given:
             return self.given.index(address), 0
-        for count in reversed(range(len(self.rooms))):
-            if self.rooms[count][0] == first:
-                return len(self.given) + count, address - first
-        self.is_whole = False
+        for count, made in enumerate(self.rooms, len(self.given)):
+            if made.data_ptr() == first:
+                return count, address - first
+        self.give_up()
         return -1, 0
 
     def finished(self, results: Tensors) -> Recorded | None:
-        """Return what repeats the call, or `None` where that cannot be or would hold too much."""
+        """Return what repeats the call, or `None` where that cannot be."""
         found = [self.base_of(x) for x in results]
         returned = [base for base, offset in found if offset == 0 and base >= len(self.given)]
         is_plain = len(set(returned)) == len(results) and all(x.is_contiguous() for x in results)
         if not (self.starts and self.is_whole and is_plain):
             return None
         bases, scratch = self.bases(returned)
-        if scratch > LARGEST_SCRATCH:
-            return None
         starts = []
         for start in self.starts:
             slots = ((place, *bases[base], offset) for place, base, offset in start.slots)
@@ -213,12 +225,12 @@ class Recording:
         """
         given, size = len(self.given), 0
         bases = [(count, 0) for count in range(given)]
-        for count, (_, nbytes) in enumerate(self.rooms, given):
+        for count, made in enumerate(self.rooms, given):
             if count in returned:
                 bases.append((given + returned.index(count), 0))
             else:
                 bases.append((given + len(returned), size))
-                size += -(-max(nbytes, 1) // ALIGNED) * ALIGNED
+                size += -(-max(made.nbytes, 1) // ALIGNED) * ALIGNED
         return bases, size
 
 

@@ -1,33 +1,37 @@
 """One step of a stream on a GPU: start the kernels of `decode` for a token of any leading axes.
 
-The state keeps the layout of `Moments.sums`, so both paths can go on from each other's states. A
-new state is written; the given one stays as it is.
+Both paths can go on from each other's states; the given one stays as it is.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from fastattn_lite._arrays import broadcast_lead
 from fastattn_lite.attention import split_scale
 from fastattn_lite.expansion import Expansion
-from fastattn_lite.factorization import feature_weights
-from fastattn_lite.kernels.decode import quotient_kernel, update_kernel
-from fastattn_lite.kernels.launch import again, kept, launch, room
+from fastattn_lite.kernels.decode import part_kernel, quotient_kernel
+from fastattn_lite.kernels.launch import again, launch, room
 from fastattn_lite.kernels.states import cdiv, padded_width
+from fastattn_lite.kernels.stream import (
+    TOKEN_TILE,
+    Held,
+    Stream,
+    orderings,
+    places,
+    variables,
+)
 from fastattn_lite.moments import Moments
 
 Tensor = torch.Tensor
 WARP = 32
-"""Threads. A tile of the state has as many rows as threads: then each thread makes the features of
+"""Threads. A tile of a state has as many rows as threads: then each thread makes the features of
 one row, and the compiler lets all share them."""
+TILES = 2
+"""Tiles of rows that a program takes one after the other for a single query."""
 PARTS_TILE = 4096
 """Numbers of the partial sums that are added at once."""
 
@@ -37,24 +41,28 @@ def one_token(
 ) -> tuple[Tensor, Moments]:
     """Return the output of one query and the moments with its token added.
 
-    Formula: M_a <- M_a + k^a [v, 1], [F, G] = sum_a w_a q^a M_a, o = F / G, with the keys and
-    queries times their share of the state's scale.
+    Formula: [F, G] = sum_a w_a q^a M_a + sum_j f(s_j) [v_j, 1], o = F / G, with M_a the moments of
+    far tokens, and j the latest ones, up to this one.
     Shapes: query (..., 1, d), key (..., 1, d), value (..., 1, d_v) to (..., 1, d_v) in the type of
     `value`; queries that share a state stand in leading axes where the state has length 1.
-    Cost: the state is read once and written once, R (d_v + 1) numbers of float32 each.
+    Cost: the moments are read, R (d_v + 1) numbers, for tokens in bfloat16 to 8 binary digits from
+    degree 2 on; with every `MOST`-th token they are read and written in float32.
     """
-    tokens, roots = (query, key, value, state.sums), split_scale(state.key_map[1])
-    output, sums = again(of_any_lead, tokens, state.order, roots, expansion)
-    return output, replace(state, sums=sums)
+    held = Stream.of(state) or Held.of(state.sums, key, value)
+    held = held.with_room(state.order, split_scale(state.key_map[1])[1], key, value)
+    latest, place = held.latest, places(key.device)[held.count]
+    tensors = (query, key, value, held.upper, held.lower, latest.keys, latest.values, place)
+    options = held.shape, split_scale(state.key_map[1]), expansion.coefficients
+    (output,) = again(of_any_lead, tensors, *options)
+    return output, Stream.after(state, held)
 
 
-def of_any_lead(
-    query: Tensor, key: Tensor, value: Tensor, sums: Tensor, *options: Any
-) -> tuple[Tensor, Tensor]:
-    """Return the output and the new sums, with the leading axes as two for the kernels."""
+def of_any_lead(query: Tensor, key: Tensor, value: Tensor, *others: Any) -> tuple[Tensor]:
+    """Return the output, with the leading axes as two for the kernels."""
+    *held, shape, roots, coefficients = others
     query, key, value = (x.resolve_neg() for x in (query, key, value))
-    own = tuple(sums.shape[:-2])
-    lead = broadcast_lead(query, sums, names="query, moments")
+    own = tuple(shape[:-2])
+    lead = tuple(torch.broadcast_shapes(query.shape[:-2], own))
     states, shares = split_axes(lead, own)
     sizes = [math.prod(lead[axis] for axis in axes) for axes in (states, shares)]
     queries = query.expand(*lead, *query.shape[-2:]).permute(*states, *shares, -2, -1)
@@ -62,11 +70,11 @@ def of_any_lead(
     key, value = (
         x.expand(*own, *x.shape[-2:]).reshape(sizes[0], x.shape[-1]) for x in (key, value)
     )
-    old = sums.contiguous().resolve_neg()
-    output, new = again(step, (grouped, key, value, old), *options)
+    options = shape[-2], roots, coefficients
+    (output,) = again(step, (grouped, key, value, *held), *options)
     back = np.argsort([*states, *shares]).tolist()
     output = output.reshape(*queries.shape[:-1], value.shape[-1]).permute(*back, -2, -1)
-    return output.contiguous(), new
+    return (output.contiguous(),)
 
 
 def split_axes(lead: tuple[int, ...], own: tuple[int, ...]) -> tuple[list[int], list[int]]:
@@ -79,50 +87,39 @@ def split_axes(lead: tuple[int, ...], own: tuple[int, ...]) -> tuple[list[int], 
 
 
 def step(
-    query: Tensor, key: Tensor, value: Tensor, old: Tensor, order: int, roots: tuple[float, float],
-    expansion: Expansion,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Return the outputs (states, group, d_v) and the new sums.
+    query: Tensor, key: Tensor, value: Tensor, upper: Tensor, lower: Tensor, keys: Tensor,
+    values: Tensor, place: Tensor, rows: int, roots: tuple[float, float],
+    coefficients: tuple[float, ...],
+) -> tuple[Tensor]:  # fmt: skip
+    """Return the outputs (states, group, d_v), and put the token behind the latest ones.
 
-    Shapes: query (states, group, d), key (states, d), value (states, d_v), sums as they lie.
+    Shapes: query (states, group, d), key (states, d), value (states, d_v), the state as in `Held`.
     """
     (heads, group, dim), width = query.shape, value.shape[1]
-    rows, padded = old.shape[-2], padded_width(width)
-    new = room(old.shape, old.dtype, old.device)
-    tile = WARP if padded > 32 else 2 * WARP
-    parts = cdiv(rows, tile)
-    sums = room((heads * group, parts, width + 1), old.dtype, old.device)
+    padded, tiles = padded_width(width), TILES if group == 1 else 1
+    parts = cdiv(rows, WARP * tiles) + 1
+    sums = room((heads * group, parts, width + 1), torch.float32, query.device)
     output = room((heads, group, width), value.dtype, value.device)
-    tables = variables(dim, order, old.device), weights(expansion, dim, old.device)
+    order, numbers = len(coefficients) - 1, (*coefficients, 0.0, 0.0)[:4]
+    tables = variables(dim, order, query.device), orderings(dim, order, query.device)
     launch(
-        update_kernel, (heads * parts,),
-        old, new, sums, query, key, value, *tables, *roots, rows, parts,
-        group, *query.stride(), *key.stride(), *value.stride(), dim, ORDER=order,
-        WIDTH=width, E=padded, BR=tile, num_warps=tile // WARP,
+        part_kernel, (heads * parts,),
+        upper, lower, keys, values, place, sums, query, key, value, *tables,
+        roots[0], roots[0] * roots[1], *numbers, rows, parts, group,
+        exact_rows(value.dtype, dim, rows), upper.shape[1], *query.stride(), *key.stride(),
+        *value.stride(), dim, ORDER=order, WIDTH=width, D=padded_width(dim), E=padded, BR=WARP,
+        TILES=tiles, BT=TOKEN_TILE, MOST=keys.shape[1], num_warps=1,
     )  # fmt: skip
     launch(
         quotient_kernel, (heads * group,),
         sums, output, parts, WIDTH=width, E=padded, BP=PARTS_TILE // padded, num_warps=4,
     )  # fmt: skip
-    return output, new
+    return (output,)
 
 
-@functools.cache
-def variables(dim: int, order: int, device: torch.device) -> Tensor:
-    """Return the variables of each monomial in the order of `multi_indices`, shape (order, R).
+def exact_rows(dtype: torch.dtype, dim: int, rows: int) -> int:
+    """Return how many rows of the moments are read in full; degrees 0 and 1 in any case.
 
-    They are counted from 0, the lowest first; `dim` stands for the constant 1. Tables are kept for
-    good: a CUDA graph that was captured with one goes on reading it.
+    Tokens in bfloat16 have 8 binary digits, and more do not show in their outputs.
     """
-    table = [
-        (*chosen, *(dim,) * (order - degree))
-        for degree in range(order + 1)
-        for chosen in itertools.combinations_with_replacement(range(dim), degree)
-    ]
-    return kept(np.array(table).T.tolist(), torch.int32, device)
-
-
-@functools.cache
-def weights(expansion: Expansion, dim: int, device: torch.device) -> Tensor:
-    """Return the weights w_a on the device, shape (R,); kept for good, as the variables are."""
-    return kept(feature_weights(expansion, dim).tolist(), torch.float32, device)
+    return 1 + dim if dtype == torch.bfloat16 else rows

@@ -8,7 +8,7 @@ import os
 
 import torch
 
-from fastattn_lite._arrays import is_compiling, records_gradients
+from fastattn_lite._arrays import is_compiling, is_watched, records_gradients, stands_for_itself
 from fastattn_lite.kernels.rows import LARGEST_ORDER
 
 LARGEST_WIDTH = 128
@@ -45,6 +45,8 @@ def why_not_one_token(
             return f"expected a state in float32, got {sums.dtype}"
     if is_compiling():
         return "with a state they have no operator for torch.compile"
+    if is_watched() or not all(map(stands_for_itself, (query, key, value, *state))):
+        return "with a state they have no operator for what traces, transforms or watches a call"
     if records_gradients(query, key, value, *state):
         return "no gradient passes through their state; expected torch.no_grad()"
     return None

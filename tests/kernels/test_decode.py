@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Any
+import copy
+import dataclasses
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from test_fused import poison_empty
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fastattn_lite import (
     Expansion,
@@ -21,6 +25,7 @@ from fastattn_lite import (
     taylor,
 )
 from fastattn_lite.kernels import step
+from fastattn_lite.kernels import stream as stream_kernels
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SINGLE, HALF = torch.float32, torch.float16
@@ -40,26 +45,22 @@ def relative(found: Tensor, expected: Tensor) -> float:
     return float((found.double() - expected.double()).norm() / expected.double().norm())
 
 
-def stream(inputs: list[Tensor], backend: str, state: Moments | None = None, **options):
-    """Return the outputs of all tokens, one after the other, and the last state."""
-    outputs = []
-    for t in range(inputs[0].shape[-2]):
+def stream(
+    inputs: list[Tensor], backend: str, state: Moments | None = None, alone: bool = False, **options
+):
+    """Return the outputs of all tokens, one after the other, and the last state.
+
+    Without a state the first half goes through the array path, unless the backend is to be alone:
+    else the kernels would meet all tokens by their scores.
+    """
+    outputs, count = [], inputs[0].shape[-2]
+    first = count // 2 if state is None and not alone else 0
+    for t in range(count):
         one = [x[..., t : t + 1, :] for x in inputs]
-        output, state = fast_attention(
-            *one, is_causal=True, backend=backend, initial_state=state, return_state=True, **options
-        )
+        options |= {"backend": "array" if t < first else backend, "initial_state": state}
+        output, state = fast_attention(*one, is_causal=True, return_state=True, **options)
         outputs.append(output)
     return torch.cat(outputs, dim=-2), state
-
-
-def poison_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fill every tensor that is made without values with NaN: what is not written shows."""
-    for make in (torch.empty, torch.empty_like):
-        monkeypatch.setattr(torch, make.__name__, functools.partial(poisoned, make))
-
-
-def poisoned(make: Callable[..., Tensor], *args: Any, **options: Any) -> Tensor:
-    return make(*args, **options).fill_(float("nan"))
 
 
 CASES = [
@@ -159,6 +160,152 @@ def test_both_paths_go_on_from_each_others_states(tmp_path):
     assert relative(torch.cat([one, two], dim=1), expected) < 1e-6
 
 
+MOST = stream_kernels.MOST if DEVICE == "cuda" else 20
+LONG = MOST + 6
+
+
+@pytest.mark.parametrize(("dtype", "is_rounded"), [(SINGLE, False), (HALF, False), (HALF, True)])
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_the_latest_tokens_are_added_to_the_moments_in_time(order, dtype, is_rounded, monkeypatch):
+    monkeypatch.setattr(stream_kernels, "MOST", MOST)
+    if is_rounded:  # what tokens in bfloat16 do, which the interpreter does not know
+        monkeypatch.setattr(step, "exact_rows", lambda _dtype, dim, _rows: 1 + dim)
+    inputs = tokens((1, LONG, 5), (1, LONG, 5), (1, LONG, 3), dtype=dtype)
+    inputs[1] *= 0.3
+    exact = [x.double() for x in inputs]
+    expected = kernel_attention(*exact, expansion=taylor(order), is_causal=True)
+    array, after_array = stream(inputs, "array", order=order)
+    found, after = stream(inputs, "triton", alone=True, order=order)
+    allowed = 2e-3 if is_rounded else 2 * relative(array, expected) + FLOOR[dtype]
+    assert relative(found, expected) <= allowed
+    assert after.held.count == 6
+    assert relative(after.sums, after_array.sums) < 1e-6
+
+
+def test_the_sums_are_those_of_all_tokens_at_any_time(monkeypatch):
+    monkeypatch.setattr(stream_kernels, "MOST", MOST)
+    inputs = tokens((2, LONG, 5), (2, LONG, 5), (2, LONG, 3))
+    state, counts = None, []
+    for t in range(LONG):
+        _, state = stream([x[:, t : t + 1] for x in inputs], "triton", state)
+        assert "sums" not in vars(state), "a step has no need of them"
+        counts.append(state.held.count)
+        if t + 1 in (1, 2, 16, 17, MOST - 1, MOST, MOST + 1, LONG):
+            _, expected = stream([x[:, : t + 1] for x in inputs], "array")
+            asked = copy.copy(state)
+            assert asked.kind() == expected.kind()
+            assert relative(asked.sums, expected.sums) < 1e-6
+            assert asked.sums is asked.sums
+    assert counts == [*range(1, MOST + 1), *range(1, 7)]
+
+
+def test_two_streams_go_on_from_one_state():
+    inputs = tokens((2, 9, 5), (2, 9, 5), (2, 9, 3))
+    first, *rest = ([x[:, a:b] for x in inputs] for a, b in ((0, 5), (5, 7), (7, 9), (6, 8)))
+
+    def in_turn(backend):
+        """Each of three streams takes a token before the next token comes."""
+        states = [stream(first, backend)[1]] * 3
+        outputs = []
+        for t in range(2):
+            for i, tail in enumerate(rest):
+                one = [x[:, t : t + 1] for x in tail]
+                output, states[i] = stream(one, backend, states[i])
+                outputs.append(output)
+        return torch.cat(outputs, 1)
+
+    assert relative(in_turn("triton"), in_turn("array")) < 1e-6
+
+
+def test_one_of_many_threads_gets_a_place():
+    key, value = tokens((1, 1, 5), (1, 1, 3))
+    latest = stream_kernels.Latest.empty(1, key, value)
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(latest.takes, [3] * 64)) == 1
+    assert latest.takes(4)
+    assert not latest.takes(3)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copy_of_a_state_is_its_own(copied):
+    inputs = tokens((2, 4, 5), (2, 4, 5), (2, 4, 3))
+    start, end = ([x[:, a:b] for x in inputs] for a, b in ((0, 2), (2, 4)))
+    expected, _ = stream(end, "array", stream(start, "array")[1])
+    _, state = stream(start, "triton")
+    other = copied(state)
+    for each in (state, other):
+        assert relative(stream(end, "triton", each)[0], expected) < 1e-6
+    assert other.held.latest.keys.data_ptr() != state.held.latest.keys.data_ptr()
+
+
+def test_a_state_with_other_sums_is_a_plain_one():
+    inputs = tokens((2, 4, 5), (2, 4, 5), (2, 4, 3))
+    _, state = stream(inputs, "triton")
+    turned = dataclasses.replace(state, sums=state.sums.flip(0))
+    found, _ = stream(inputs, "triton", turned)
+    assert relative(found, stream(inputs, "array", turned)[0]) < 1e-6
+    with pytest.raises(AttributeError, match="'Stream' object has no attribute 'tokens'"):
+        state.tokens  # noqa: B018
+
+
+def test_sums_that_were_changed_are_gone_on_from():
+    inputs = tokens((2, 4, 5), (2, 4, 5), (2, 4, 3))
+    for backend in ("triton", "array"):
+        _, state = stream(inputs, backend)
+        state.sums.mul_(torch.tensor([3.0, 1.0, 1.0, 1.0], device=DEVICE))
+        found = stream(inputs, backend, state)[0]
+        if backend == "triton":
+            first = found
+    assert relative(first, found) < 1e-6
+
+
+def test_tokens_of_another_type_find_room():
+    inputs = tokens((2, 6, 5), (2, 6, 5), (2, 6, 3))
+    state = array = None
+    for t in range(6):
+        one = [x[:, t : t + 1].to(HALF if t % 3 == 1 else SINGLE) for x in inputs]
+        found, state = stream(one, "triton", state)
+        expected, array = stream(one, "array", array)
+        assert relative(found, expected) <= FLOOR[one[0].dtype]
+    assert relative(state.sums, array.sums) < 1e-6
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -0.0, 3.0e38, 1e-42, 1.1, -7e-3])
+def test_halves_hold_every_number(number):
+    sums = torch.full((1, 3, 2), number, device=DEVICE)
+    held = stream_kernels.Held.of(sums, sums[..., :1], sums[..., :1])
+    assert torch.equal(held.far().view(torch.int32), sums.view(torch.int32))
+
+
+def test_rounded_moments_are_right_on_average(monkeypatch):
+    """What is read of each lies in the middle of what it may be: errors cancel in a sum."""
+    monkeypatch.setattr(step, "exact_rows", lambda _dtype, dim, _rows: 1 + dim)
+    query, key, value = tokens((64, 1, 16), (64, 1, 16), (64, 1, 3))
+    state = state_of(query, key, value)
+    generator = torch.Generator().manual_seed(1)
+    state.sums[:, 1:] = torch.rand(state.sums[:, 1:].shape, generator=generator).to(DEVICE) + 1
+    state.sums[:, :, -1] = 0
+    state.sums[:, 0, -1] = 1e4
+    query.abs_()
+    found, expected = (stream([query, key, value], x, state)[0] for x in ("triton", "array"))
+    errors = (found - expected) / expected
+    assert errors.abs().max() < 4e-3
+    assert errors.mean().abs() < 2e-4
+    assert not torch.equal(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_rounded_moments_show_what_is_not_finite(monkeypatch):
+    monkeypatch.setattr(step, "exact_rows", lambda _dtype, dim, _rows: 1 + dim)
+    inputs = tokens((1, 1, 5), (1, 1, 5), (1, 1, 3))
+    for number in (float("nan"), float("inf")):
+        state = state_of(*inputs)
+        state.sums[0, -1, 0] = number
+        found, _ = stream(inputs, "triton", state)
+        assert not found[..., 0].isfinite().any()
+        assert found[..., 1:].isfinite().all()
+
+
 def test_the_given_state_stays_as_it_is_and_bits_repeat():
     inputs = tokens((2, 1, 5), (2, 1, 5), (2, 1, 3))
     _, state = stream(inputs, "array")
@@ -190,7 +337,7 @@ def test_a_nan_stays_in_its_row_or_marks_the_whole_column():
 def test_the_table_spells_out_the_monomials():
     x = tokens((1, 4))[0].cpu().double()
     for order in (1, 2, 3):
-        table = step.variables(4, order, torch.device("cpu"))
+        table = stream_kernels.variables(4, order, torch.device("cpu"))
         assert table.shape == (order, number_of_features(4, order))
         padded = torch.cat([x[0], torch.ones(1, dtype=x.dtype)])
         assert torch.allclose(padded[table.long()].prod(0), monomial_features(x, order)[0])
@@ -214,15 +361,30 @@ if DEVICE == "cuda":
     def test_a_cuda_graph_replays_the_step():
         inputs = tokens((2, 1, 16), (2, 1, 16), (2, 1, 16))
         state = state_of(*inputs)
-        expected, _ = stream(inputs, "triton", state)  # compiles, and makes the tables
+        expected, after = stream(inputs, "triton", state)  # compiles, and makes the tables
+        sums = after.sums
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             found, after = stream(inputs, "triton", state)
-        for x in (found, after.sums):
+            after_sums = after.sums
+        for x in (found, after_sums):
             x.zero_()
         graph.replay()
         assert torch.equal(found, expected)
-        assert float(after.sums[0, 0, -1]) == 2
+        assert torch.equal(after_sums, sums)
+
+    def test_a_cuda_graph_holds_a_round_of_tokens():
+        """As many tokens as are kept beside the moments: with the next round they are added."""
+        inputs = tokens(*3 * [(2, stream_kernels.MOST, 16)], dtype=torch.bfloat16)
+        _, state = stream(inputs, "triton")
+        expected, _ = stream(inputs, "triton", state)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            found, _ = stream(inputs, "triton", state)
+        for _ in range(2):
+            found.zero_()
+            graph.replay()
+            assert torch.equal(found, expected)
 
 
 def state_of(*inputs: Tensor, dtype: torch.dtype = SINGLE) -> Moments:
@@ -267,6 +429,38 @@ def test_gradients_take_the_array_path(watched):
     assert fast_attention(*inputs, initial_state=state).requires_grad
     with torch.no_grad():
         fast_attention(*inputs, backend="triton", initial_state=state)
+
+
+@pytest.mark.parametrize("what", ["fake", "transform", "watched"])
+def test_what_torch_does_besides_takes_the_array_path(what):
+    """Else a table could be made that holds no numbers, and be kept for good."""
+    real = tokens(*3 * [(2, 1, 5)])
+    state = state_of(*real)
+    _, streamed = stream(real, "triton", state)
+    stream_kernels.variables.cache_clear()
+
+    def attend(backend, initial):
+        return fast_attention(*real, backend=backend, initial_state=initial)
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            return func(*args, **(kwargs or {}))
+
+    def inside(*given):
+        if what == "fake":
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                return attend(*given)
+        if what == "transform":
+            return torch.func.vmap(lambda x: x + attend(*given))(torch.zeros(3, 1, device=DEVICE))
+        with Watch():
+            return attend(*given)
+
+    with pytest.raises(ValueError, match="no operator for what traces"):
+        inside("triton", state)
+    for initial in (state, streamed):
+        assert inside("auto", initial).shape[-3:] == (2, 1, 5)
+    found, _ = stream(real, "triton", state)
+    assert relative(found, stream(real, "array", state)[0]) < 1e-6
 
 
 def test_transforms_are_refused():
