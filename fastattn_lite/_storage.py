@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from array_api_compat import is_torch_array
 
+from fastattn_lite import _files
 from fastattn_lite._arrays import Array
 from fastattn_lite.factorization import number_of_features
 from fastattn_lite.normalization import NORMALIZATIONS
@@ -27,16 +26,8 @@ def as_numpy(array: Array) -> npt.NDArray[Any]:
 
 
 def write(path: Path, fields: dict[str, Any]) -> None:
-    """Write the fields whole or not at all: first beside the path, then in its place."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with part.open("xb") as file:
-            np.savez(file, format=FORMAT, version=VERSION, **fields)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    """Write the fields whole or not at all."""
+    _files.write(path, lambda file: np.savez(file, format=FORMAT, version=VERSION, **fields))
 
 
 def read(path: Path) -> dict[str, Any]:

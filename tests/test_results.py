@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 
 import jsonschema
 import pytest
@@ -161,6 +162,19 @@ def test_nothing_is_written_where_the_result_is_broken_or_misnamed(tmp_path):
     with pytest.raises(ValueError, match=r"path: expected a file named cpu_order2.json, got 'a"):
         save_result(GOOD, tmp_path / "a.json")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_that_cannot_be_stored_whole_leaves_the_old_one(tmp_path, monkeypatch):
+    path = save_result(GOOD, tmp_path / "cpu_order2.json")
+
+    def full(_):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="full"):
+        save_result(changed("title", "Another"), path)
+    assert json.loads(path.read_text(encoding="utf-8")) == GOOD
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_stored_result_that_was_broken_later_is_refused(tmp_path, monkeypatch):

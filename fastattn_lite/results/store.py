@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from fastattn_lite import machine
+from fastattn_lite import _files, machine
 from fastattn_lite.results.validation import SCHEMA, validate_result
 
 FOLDER = Path(__file__).parent
@@ -62,7 +62,7 @@ def new_result(
 
 
 def save_result(data: dict[str, Any], path: str | Path) -> Path:
-    """Write a result to a JSON file named after it, and return its path.
+    """Write a result whole to a JSON file named after it, and return its path.
 
     Raises `ValueError`, and writes nothing, where the data do not fit the schema or the file is
     not called after the result.
@@ -72,5 +72,6 @@ def save_result(data: dict[str, Any], path: str | Path) -> Path:
     path = Path(path)
     if path.name != f"{data['name']}.json":
         raise ValueError(f"path: expected a file named {data['name']}.json, got {path.name!r}")
-    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(data, indent=1) + "\n"
+    _files.write(path, lambda file: file.write(text.encode()))
     return path
