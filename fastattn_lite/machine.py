@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.metadata
 import os
@@ -10,6 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from fastattn_lite import __version__
 from fastattn_lite._arrays import physical_memory
 
 LIBRARIES = ("numpy", "torch")
@@ -38,14 +40,26 @@ def installed(library: str) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Return the version of Python and of each installed library the package can use."""
-    found = {"python": platform.python_version()}
+    """Return the version of Python, of this package and of each installed library it can use.
+
+    That of this package ends with the digest of its code, which no two edits share.
+    """
+    found = {"python": platform.python_version(), "fastattn_lite": f"{__version__}+{digest()}"}
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def digest() -> str:
+    """Return a short digest of the package's modules: their names and what they hold."""
+    found = hashlib.sha256()
+    for path in sorted(HERE.rglob("*.py")):
+        found.update(f"{path.relative_to(HERE).as_posix()} {path.stat().st_size} ".encode())
+        found.update(path.read_bytes())
+    return found.hexdigest()[:12]
 
 
 def device() -> dict[str, Any]:
@@ -123,8 +137,8 @@ def commit() -> str:
     """
     if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
         return "unknown"
-    modified = _git("diff", "--quiet", "HEAD", "--", ":(glob)*.py") is None
-    return f"{_git('rev-parse', 'HEAD')}{'-modified' if modified else ''}"
+    changes = _git("status", "--porcelain", "--untracked-files=all", "--", "*.py")
+    return f"{_git('rev-parse', 'HEAD')}{'' if changes == '' else '-modified'}"
 
 
 def _git(*arguments: str) -> str | None:

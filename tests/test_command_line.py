@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -288,15 +289,38 @@ def _git(folder: Path, *arguments: str) -> str:
 
 def test_the_commit_is_that_of_the_package_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "HERE", tmp_path)
-    module = tmp_path / "machine.py"
-    module.write_text("first")
+    module, deep = tmp_path / "machine.py", tmp_path / "kernels" / "pairs.py"
+    deep.parent.mkdir()
+    for path in (module, deep):
+        path.write_text("first")
     assert machine.commit() == "unknown"
     _git(tmp_path, "init", "--quiet")
     assert machine.commit() == "unknown", "in a repository, but not of it"
-    _git(tmp_path, "add", "machine.py")
+    _git(tmp_path, "add", "machine.py", "kernels")
     _git(tmp_path, "-c", "commit.gpgsign=false", "commit", "--quiet", "--no-verify", "-m", "first")
     (tmp_path / "notes.txt").write_text("not code")
     head = _git(tmp_path, "rev-parse", "HEAD")
     assert machine.commit() == head
-    module.write_text("second")
+    for path in (module, deep):
+        path.write_text("second")
+        assert machine.commit() == f"{head}-modified"
+        path.write_text("first")
+    assert machine.commit() == head
+    (deep.parent / "new.py").write_text("")
     assert machine.commit() == f"{head}-modified"
+
+
+def test_the_version_of_the_package_tells_any_two_edits_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "HERE", tmp_path)
+    (tmp_path / "kernels").mkdir()
+    seen = []
+    for name, text in (
+        ("a.py", "x"), ("kernels/b.py", "y"), ("kernels/b.py", "z"), ("c.py", ""), ("a.py", "xc"),
+    ):  # fmt: skip
+        (tmp_path / name).write_text(text)
+        seen.append(machine.versions()["fastattn_lite"])
+        (tmp_path / "notes.txt").write_text(text)
+        assert machine.versions()["fastattn_lite"] == seen[-1]
+    assert len(set(seen)) == 5
+    version = re.escape(fastattn_lite.__version__)
+    assert all(re.fullmatch(rf"{version}\+[0-9a-f]{{12}}", each) for each in seen)
