@@ -15,8 +15,9 @@ from typing import Any
 from fastattn_lite import __version__, benchmark, gpu_benchmark, machine, roofline
 from fastattn_lite.attention import BACKENDS
 from fastattn_lite.complexity import Timing
-from fastattn_lite.progress import Progress
-from fastattn_lite.results import list_results, new_result, save_result, validate_result
+from fastattn_lite.progress import Progress, say
+from fastattn_lite.results import list_results, new_result, validate_result
+from fastattn_lite.run_file import RunFile
 
 GPU_TITLE = "Fused attention on a GPU, bfloat16"
 CPU_TITLE = "Fast attention of order 2 on a CPU, float32"
@@ -103,59 +104,60 @@ def _count(text: str) -> int:
 
 
 def bench_and_print(given: argparse.Namespace) -> int:
-    """Run the benchmark, print its tables, and store the result where asked."""
-    if given.json is not None:
-        check_target(given.json)
-    measured = measured_on_gpu(given) if given.gpu else measured_on_cpu(given)
-    print(times_table(measured.samples), findings_table(measured.findings), sep="\n\n")
-    if given.json is not None:
-        title = GPU_TITLE if given.gpu else CPU_TITLE
-        print(f"\nstored in {save_result(record(measured, given, title), given.json)}")
-    return 0
+    """Run the benchmark, store the result where asked, and print its tables."""
+    if given.gpu:
+        refuse_options(given, ("tokens", "race_tokens", "libraries"), "not with --gpu")
+        gpu_benchmark.check_device()
+    else:
+        refuse_options(given, ("heads", "budget", "resume"), "only with --gpu")
+    file = file_of(given, GPU_TITLE if given.gpu else CPU_TITLE)
+    measured = measured_on_gpu(given, file) if given.gpu else measured_on_cpu(given)
+    return store_and_print(measured, file)
 
 
 def measure_roofline(given: argparse.Namespace) -> int:
     """Measure the roofline of this CPU and the steps on it, and store the result where asked."""
-    if given.json is not None:
-        check_target(given.json)
+    file = file_of(given, "Both steps of order 2 and the two speeds of a CPU, float32")
     print(machine_line())
     measured = roofline.measurements(given.tokens, given.dims, repeats=given.repeats)
-    print(times_table(measured.samples), findings_table(measured.findings), sep="\n\n")
-    if given.json is not None:
-        title = "Both steps of order 2 and the two speeds of a CPU, float32"
-        print(f"\nstored in {save_result(record(measured, given, title), given.json)}")
+    return store_and_print(measured, file)
+
+
+def store_and_print(measured: benchmark.Measurements, file: RunFile | None) -> int:
+    """Store a result where asked, and print its tables, whether or not it could be stored."""
+    try:
+        if file is not None:
+            file.store(measured)
+    finally:
+        print(times_table(measured.samples), findings_table(measured.findings), sep="\n\n")
+    if file is not None:
+        print(f"\nstored in {file.path}")
     return 0
 
 
 def measured_on_cpu(given: argparse.Namespace) -> benchmark.Measurements:
     """Return the measurements of the array path."""
-    refuse_options(given, ("heads", "budget", "resume"), "only with --gpu")
     plan = plan_of(given)
     print(machine_line())
     return benchmark.run(plan, Progress(plan.steps()))
 
 
-def measured_on_gpu(given: argparse.Namespace) -> benchmark.Measurements:
+def measured_on_gpu(given: argparse.Namespace, file: RunFile | None) -> benchmark.Measurements:
     """Return the measurements of the fused kernels and of all that stands beside them."""
-    refuse_options(given, ("tokens", "race_tokens", "libraries"), "not with --gpu")
-    gpu_benchmark.check_device()
-    earlier = earlier_run(given)
+    earlier = earlier_run(given, file)
     plan = gpu_plan_of(given)
     about = machine.accelerator()
     print(f"{about['name']}, {about['memory_gib']} GiB, driver {about['driver']}")
     print(*(f"{name:6} {text}" for name, text in gpu_benchmark.IMPLEMENTATIONS.items()), sep="\n")
-    progress = Progress(len(plan.cases()) + 1)
-    if earlier:
-        given.after = earlier["command"]
-    is_kept = given.json is not None and given.json.exists() and not earlier
+    is_kept = file is not None and file.path.exists() and not earlier
     if is_kept:
         print(f"{given.json} is there already: it is replaced when all is measured, not before")
     survey = gpu_benchmark.run(
         plan,
-        progress,
-        functools.partial(print, flush=True),
+        Progress(len(plan.cases()) + 1),
+        say,
         earlier=earlier.get("samples"),
-        store=functools.partial(store_on_gpu, None if is_kept else given),
+        store=functools.partial(store_on_gpu, None if is_kept else file),
     )
     return found_on_gpu(survey.samples)
 
@@ -165,13 +167,13 @@ def found_on_gpu(samples: list[dict[str, Any]]) -> benchmark.Measurements:
     return benchmark.Measurements(samples, gpu_benchmark.findings(samples))
 
 
-def store_on_gpu(given: argparse.Namespace | None, samples: list[dict[str, Any]]) -> None:
+def store_on_gpu(file: RunFile | None, samples: list[dict[str, Any]]) -> None:
     """Store what there is of a run, where asked: what ends it then loses little."""
-    if given is not None and given.json is not None and samples:
-        save_result(record(found_on_gpu(samples), given, GPU_TITLE), given.json)
+    if file is not None and samples:
+        file.store(found_on_gpu(samples))
 
 
-def earlier_run(given: argparse.Namespace) -> dict[str, Any]:
+def earlier_run(given: argparse.Namespace, file: RunFile | None) -> dict[str, Any]:
     """Return the stored run that `--resume` goes on with, or nothing.
 
     Raises `ValueError` where there is none, or where it is one of something else: only what the
@@ -179,22 +181,23 @@ def earlier_run(given: argparse.Namespace) -> dict[str, Any]:
     """
     if not given.resume:
         return {}
-    if given.json is None or not given.json.is_file():
+    if file is None or not file.path.is_file():
         raise ValueError("--resume: expected --json with the file of an earlier run")
     try:
-        stored = json.loads(given.json.read_text(encoding="utf-8"))
+        stored = json.loads(file.path.read_text(encoding="utf-8"))
         validate_result(stored)
     except ValueError as error:
-        raise ValueError(f"--resume: {given.json} is no stored result: {error}") from error
-    here = new_result(given.json.stem, GPU_TITLE, "", [], on_gpu=True)
+        raise ValueError(f"--resume: {file.path} is no stored result: {error}") from error
     for name in ("name", "title", "commit", "device", "versions"):
-        if stored[name] != here[name]:
-            raise ValueError(f"--resume: the {name} was {stored[name]}, here it is {here[name]}")
+        then, here = stored[name], file.about[name]
+        if then != here:
+            raise ValueError(f"--resume: the {name} was {then}, here it is {here}")
     words = shlex.split(stored["command"])
     then = parser().parse_args(words[3 : words.index("&&") if "&&" in words else None])
     for name in ("quick", "heads", "repeats"):
         if getattr(then, name) != getattr(given, name):
             raise ValueError(f"--{name}: expected that of the earlier run, {getattr(then, name)}")
+    file.about["command"] = f"{stored['command']} && {file.about['command']}"
     return stored
 
 
@@ -241,25 +244,22 @@ def check_target(path: Path) -> None:
         raise ValueError(f"--json: the folder {path.parent} does not exist")
 
 
-def record(
-    measured: benchmark.Measurements, given: argparse.Namespace, title: str
-) -> dict[str, Any]:
-    """Return the measurements as a stored result."""
-    apart = {"run", "json", "after"}
-    options = {name: value for name, value in vars(given).items() if name not in apart}
+def file_of(given: argparse.Namespace, title: str) -> RunFile | None:
+    """Return the file to store a run in, with what is known at its start, None where not asked."""
+    if given.json is None:
+        return None
+    check_target(given.json)
+    on_gpu = bool(getattr(given, "gpu", False))
+    about = new_result(given.json.stem, title, command_of(given), [], on_gpu=on_gpu)
+    return RunFile(given.json, about)
+
+
+def command_of(given: argparse.Namespace) -> str:
+    """Return the command line that measures the same again."""
+    options = {name: value for name, value in vars(given).items() if name not in ("run", "json")}
     words = [f"--{n.replace('_', '-')} {_words(v)}".strip() for n, v in options.items() if v]
     command = "bench" if given.run is bench_and_print else "roofline"
-    before = [given.after, "&&"] if hasattr(given, "after") else []
-    return new_result(
-        given.json.stem,
-        title,
-        " ".join(
-            [*before, f"python -m fastattn_lite {command}", *words, f"--json {given.json.name}"]
-        ),
-        measured.samples,
-        {name: finding.entry() for name, finding in measured.findings.items()},
-        on_gpu=bool(getattr(given, "gpu", False)),
-    )
+    return " ".join(["python -m fastattn_lite", command, *words, f"--json {given.json.name}"])
 
 
 def _words(value: Any) -> str:

@@ -1,13 +1,20 @@
-"""One progress bar for everything that takes long: on a terminal, and in a notebook."""
+"""What everything that takes long says: lines, and one bar, on a terminal and in a notebook."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import Any
 
 BAR = 24
 """How many signs the bar has."""
+
+
+def say(text: str) -> None:
+    """Print a line at once; what takes long goes on where nobody can read it any more."""
+    with contextlib.suppress(OSError):
+        print(text, flush=True)
 
 
 class Progress:

@@ -1,0 +1,49 @@
+"""The file that a command stores its run in."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastattn_lite.benchmark import Measurements
+from fastattn_lite.progress import say
+from fastattn_lite.results import save_result
+
+
+@dataclass
+class RunFile:
+    """A file, and what its result says of the run: commit, machine, day as they were at its start.
+
+    Where something else wrote the file since, it is left alone, and the run goes beside it.
+    """
+
+    path: Path
+    about: dict[str, Any]
+    _seen: tuple[int, ...] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._seen = _mark(self.path)
+
+    def store(self, measured: Measurements) -> None:
+        """Write what there is of the run."""
+        if _mark(self.path) not in (None, self._seen):
+            self._step_aside()
+        summary = {name: finding.entry() for name, finding in measured.findings.items()}
+        save_result(self.about | {"samples": measured.samples, "summary": summary}, self.path)
+        self._seen = _mark(self.path)
+
+    def _step_aside(self) -> None:
+        others = (self.path.with_stem(f"{self.path.stem}_{i}") for i in itertools.count(2))
+        path = next(other for other in others if not other.exists())
+        say(f"{self.path} was changed by something else: this run is stored in {path}")
+        self.path, self.about = path, self.about | {"name": path.stem}
+
+
+def _mark(path: Path) -> tuple[int, ...] | None:
+    """Return what every store of a file changes, None where there is no file."""
+    if not path.exists():
+        return None
+    about = path.stat()
+    return about.st_ino, about.st_mtime_ns, about.st_size
