@@ -17,7 +17,7 @@ from fastattn_lite.attention import BACKENDS
 from fastattn_lite.complexity import Timing
 from fastattn_lite.progress import Progress, say
 from fastattn_lite.results import list_results, new_result, validate_result
-from fastattn_lite.run_file import RunFile
+from fastattn_lite.run_file import RunFile, check_target
 
 GPU_TITLE = "Fused attention on a GPU, bfloat16"
 CPU_TITLE = "Fast attention of order 2 on a CPU, float32"
@@ -230,18 +230,6 @@ def plan_of(given: argparse.Namespace) -> benchmark.Plan:
         repeats=given.repeats or plan.repeats,
         libraries=tuple(given.libraries or present),
     )
-
-
-def check_target(path: Path) -> None:
-    """Raise `ValueError` where a result could not be stored, before anything is measured."""
-    if (
-        path.suffix != ".json"
-        or not path.stem.replace("_", "a").isalnum()
-        or not path.stem.islower()
-    ):
-        raise ValueError(f"--json: expected a name like cpu_order2.json, got {path.name!r}")
-    if not path.resolve().parent.is_dir():
-        raise ValueError(f"--json: the folder {path.parent} does not exist")
 
 
 def file_of(given: argparse.Namespace, title: str) -> RunFile | None:

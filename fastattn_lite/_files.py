@@ -12,8 +12,7 @@ from typing import BinaryIO
 
 def write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
     """Let `fill` write a file beside the path, then put it in its place; a link stays a link."""
-    path = path.resolve()
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    path, part = path.resolve(), _part(path)
     try:
         with part.open("xb") as file:
             fill(file)
@@ -24,3 +23,15 @@ def write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def check(path: Path) -> None:
+    """Raise `OSError` where `write` finds no place for a new file beside the path."""
+    part = _part(path)
+    part.touch(exist_ok=False)
+    part.unlink()
+
+
+def _part(path: Path) -> Path:
+    path = path.resolve()
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")

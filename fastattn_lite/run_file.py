@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import itertools
+import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fastattn_lite import _files
 from fastattn_lite.benchmark import Measurements
 from fastattn_lite.progress import say
 from fastattn_lite.results import save_result
+from fastattn_lite.results.validation import schema
+
+NAME = schema()["properties"]["name"]["pattern"]
+
+
+def check_target(path: Path) -> None:
+    """Raise `ValueError` where a result could not be stored, before anything is measured."""
+    if path.suffix != ".json" or not re.fullmatch(NAME, path.stem):
+        raise ValueError(
+            f"--json: expected a name like cpu_order2.json, of a-z, 0-9 and _, got {path.name!r}"
+        )
+    target = path.resolve()
+    if not target.parent.is_dir():
+        raise ValueError(f"--json: the folder {path.parent} does not exist")
+    if target.exists() and not target.is_file():
+        raise ValueError(f"--json: {path} is there, and no file")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise ValueError(f"--json: {path} may not be written")
+    try:
+        _files.check(target)
+    except OSError as error:
+        raise ValueError(f"--json: {target.parent} takes no new file: {error.strerror}") from error
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from fastattn_lite import gpu_benchmark, machine
 from fastattn_lite.__main__ import main
 from fastattn_lite.gpu_benchmark import QUICK, Budget, Case, Problem, Survey
 from fastattn_lite.results import new_result, save_result
+from fastattn_lite.run_file import check_target
 
 DEVICE = {"name": "Made Up", "memory_gib": 80.0, "capability": "9.0", "driver": "1.2"}
 PROBLEM = Problem(64, 2, False, False, ("fused", "flash"))
@@ -133,3 +135,56 @@ def test_a_file_that_was_removed_is_written_again(on_gpu):
     assert bench(between=path.unlink) == 0
     assert read(path)["samples"] == series(4)
     assert len(list(path.parent.iterdir())) == 1
+
+
+def refused(bench, capsys) -> str:
+    """Return the error of a run that must end before it measures anything."""
+
+    def never():
+        raise AssertionError("something was measured")
+
+    assert bench(between=never) == 1
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["gpu_é.json", "gpu_١.json", "GPU.json", "gpu\n.json", ".json"])
+def test_a_name_that_no_result_can_have_is_refused(name, on_gpu, capsys):
+    path, _ = on_gpu
+    assert main(["bench", "--gpu", "--json", str(path.with_name(name))]) == 1
+    assert f"--json: expected a name like cpu_order2.json, of a-z, 0-9 and _, got {name!r}" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_folder_is_no_target(on_gpu, capsys):
+    path, bench = on_gpu
+    path.mkdir()
+    assert refused(bench, capsys) == f"error: --json: {path} is there, and no file\n"
+
+
+def test_a_file_that_may_not_be_written_is_no_target(on_gpu, capsys, monkeypatch):
+    path, bench = on_gpu
+    bench()
+    path.chmod(0o444)
+    capsys.readouterr()
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write it
+    assert refused(bench, capsys) == f"error: --json: {path} may not be written\n"
+
+
+def test_a_folder_that_takes_no_file_is_found_first(on_gpu, capsys, monkeypatch):
+    path, bench = on_gpu
+    bench()
+    capsys.readouterr()
+
+    def fails(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", fails)
+    error = f"error: --json: {path.parent} takes no new file: Permission denied\n"
+    assert refused(bench, capsys) == error
+
+
+def test_the_look_at_a_target_leaves_nothing_behind(on_gpu):
+    path, _ = on_gpu
+    check_target(path)
+    assert list(path.parent.iterdir()) == []
