@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
+import io
 import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from fastattn_lite import __version__, benchmark, gpu_benchmark, machine, roofli
 from fastattn_lite.attention import BACKENDS
 from fastattn_lite.complexity import Timing
 from fastattn_lite.progress import Progress, say
-from fastattn_lite.results import list_results, new_result, validate_result
-from fastattn_lite.run_file import RunFile, check_target
+from fastattn_lite.results import list_results, new_result
+from fastattn_lite.run_file import RunFile, check_target, refuse_differences
 
+PROGRAM = "python -m fastattn_lite"
 GPU_TITLE = "Fused attention on a GPU, bfloat16"
 CPU_TITLE = "Fast attention of order 2 on a CPU, float32"
 QUICK = benchmark.Plan(tokens=16_384, race_tokens=(512, 1024, 2048, 4096), repeats=3)
@@ -36,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    top = argparse.ArgumentParser(prog="python -m fastattn_lite", description="Linear attention.")
+    top = argparse.ArgumentParser(prog=PROGRAM, description="Linear attention.")
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_bench(commands)
@@ -184,21 +187,28 @@ def earlier_run(given: argparse.Namespace, file: RunFile | None) -> dict[str, An
     if file is None or not file.path.is_file():
         raise ValueError("--resume: expected --json with the file of an earlier run")
     try:
-        stored = json.loads(file.path.read_text(encoding="utf-8"))
-        validate_result(stored)
-    except ValueError as error:
-        raise ValueError(f"--resume: {file.path} is no stored result: {error}") from error
-    for name in ("name", "title", "commit", "device", "versions"):
-        then, here = stored[name], file.about[name]
-        if then != here:
-            raise ValueError(f"--resume: the {name} was {then}, here it is {here}")
-    words = shlex.split(stored["command"])
-    then = parser().parse_args(words[3 : words.index("&&") if "&&" in words else None])
-    for name in ("quick", "heads", "repeats"):
-        if getattr(then, name) != getattr(given, name):
-            raise ValueError(f"--{name}: expected that of the earlier run, {getattr(then, name)}")
+        stored = file.earlier()
+        options = (given_then(stored["command"]), given)
+        plans = [{"plan": asdict(replace(gpu_plan_of(each), budget=0))} for each in options]
+        refuse_differences(*plans)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file.path}: cannot be gone on with: {error}") from error
     file.about["command"] = f"{stored['command']} && {file.about['command']}"
     return stored
+
+
+def given_then(command: str) -> argparse.Namespace:
+    """Return what the first part of a stored command was given; `ValueError` if it is another."""
+    try:
+        words = shlex.split(command.partition(" && ")[0])
+        silence = io.StringIO()
+        with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
+            then = parser().parse_args(words[3:])
+        if words[:5] == f"{PROGRAM} bench --gpu".split():
+            return then
+    except (ValueError, SystemExit):
+        pass
+    raise ValueError(f"command: expected one of bench --gpu, got {command!r}")
 
 
 def gpu_plan_of(given: argparse.Namespace) -> gpu_benchmark.Plan:
@@ -247,7 +257,7 @@ def command_of(given: argparse.Namespace) -> str:
     options = {name: value for name, value in vars(given).items() if name not in ("run", "json")}
     words = [f"--{n.replace('_', '-')} {_words(v)}".strip() for n, v in options.items() if v]
     command = "bench" if given.run is bench_and_print else "roofline"
-    return " ".join(["python -m fastattn_lite", command, *words, f"--json {given.json.name}"])
+    return " ".join([PROGRAM, command, *words, f"--json {given.json.name}"])
 
 
 def _words(value: Any) -> str:

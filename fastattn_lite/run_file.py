@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,12 @@ from typing import Any
 from fastattn_lite import _files
 from fastattn_lite.benchmark import Measurements
 from fastattn_lite.progress import say
-from fastattn_lite.results import save_result
+from fastattn_lite.results import save_result, validate_result
 from fastattn_lite.results.validation import schema
 
 NAME = schema()["properties"]["name"]["pattern"]
+SAME = ("name", "title", "commit", "device", "versions")
+"""What two parts of one run have in common."""
 
 
 def check_target(path: Path) -> None:
@@ -51,6 +55,21 @@ class RunFile:
     def __post_init__(self) -> None:
         self._seen = _mark(self.path)
 
+    def earlier(self) -> dict[str, Any]:
+        """Return the result that is there; `ValueError` where this run cannot go on with it."""
+        stored = json.loads(self.path.read_text(encoding="utf-8"))
+        validate_result(stored)
+        refuse_differences(
+            {name: stored[name] for name in SAME}, {name: self.about[name] for name in SAME}
+        )
+        for position, sample in enumerate(stored["samples"]):
+            least = min(sample["values"]) if sample["unit"] != "byte" else 1
+            if least <= 0 or sample["tokens"] < 1 or "heads" not in sample:
+                raise ValueError(
+                    f"samples[{position}]: expected heads, tokens and values above 0, got {sample}"
+                )
+        return stored
+
     def store(self, measured: Measurements) -> None:
         """Write what there is of the run."""
         if _mark(self.path) not in (None, self._seen):
@@ -64,6 +83,26 @@ class RunFile:
         path = next(other for other in others if not other.exists())
         say(f"{self.path} was changed by something else: this run is stored in {path}")
         self.path, self.about = path, self.about | {"name": path.stem}
+
+
+def refuse_differences(then: dict[str, Any], here: dict[str, Any]) -> None:
+    """Raise `ValueError` where two records differ, and name each entry that does."""
+    was, now = dict(_entries(then)), dict(_entries(here))
+    lines = [
+        f"{name} was {was.get(name)}, here it is {now.get(name)}"
+        for name in was | now
+        if was.get(name) != now.get(name)
+    ]
+    if lines:
+        raise ValueError("; ".join(lines))
+
+
+def _entries(record: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in record.items():
+        if isinstance(value, dict):
+            yield from _entries(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
 
 
 def _mark(path: Path) -> tuple[int, ...] | None:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+import fastattn_lite
 from fastattn_lite import gpu_benchmark, machine
 from fastattn_lite.__main__ import main
 from fastattn_lite.gpu_benchmark import QUICK, Budget, Case, Problem, Survey
-from fastattn_lite.results import new_result, save_result
+from fastattn_lite.results import new_result, save_result, validate_result
 from fastattn_lite.run_file import check_target
 
 DEVICE = {"name": "Made Up", "memory_gib": 80.0, "capability": "9.0", "driver": "1.2"}
@@ -188,3 +189,81 @@ def test_the_look_at_a_target_leaves_nothing_behind(on_gpu):
     path, _ = on_gpu
     check_target(path)
     assert list(path.parent.iterdir()) == []
+
+
+COMMAND = "python -m fastattn_lite bench --gpu --quick"
+
+
+def without_heads(result: dict) -> None:
+    del result["samples"][1]["heads"]
+
+
+EDITS = {
+    "x": lambda r: r.update(command="x"),
+    "option": lambda r: r.update(command=f"{COMMAND} --old-option 3"),
+    "prefix": lambda r: r.update(command=f"OMP_NUM_THREADS=4 {COMMAND}"),
+    "version": lambda r: r.update(command="python -m fastattn_lite --version"),
+    "help": lambda r: r.update(command=f"{COMMAND} --help"),
+    "roofline": lambda r: r.update(command="python -m fastattn_lite roofline"),
+    "quote": lambda r: r.update(command="it's"),
+    "processor": lambda r: r.update(command="python -m fastattn_lite bench"),
+    "heads": without_heads,
+    "tokens": lambda r: r["samples"][1].update(tokens=0),
+    "zero": lambda r: r["samples"][1].update(values=[0.0]),
+    "below": lambda r: r["samples"][1].update(values=[1.0, -1.0], unit="1"),
+}
+SAID = {"heads": "samples[1]", "tokens": "samples[1]", "zero": "samples[1]", "below": "samples[1]"}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_run_is_refused_by_name(edit, on_gpu, capsys):
+    path, bench = on_gpu
+    bench()
+    result = read(path)
+    EDITS[edit](result)
+    path.write_text(json.dumps(result), encoding="utf-8")
+    capsys.readouterr()
+    error = refused(lambda **given: bench("--resume", **given), capsys)
+    words = SAID.get(edit, "command: expected one of bench --gpu, got")
+    assert error.startswith(f"error: {path}: cannot be gone on with: {words}")
+    assert read(path) == result
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff\xfe", b"{", b""])
+def test_what_is_no_result_is_refused_by_name(content, on_gpu, capsys):
+    path, bench = on_gpu
+    path.write_bytes(content)
+    error = refused(lambda **given: bench("--resume", **given), capsys)
+    assert error.startswith(f"error: {path}: cannot be gone on with: ")
+
+
+def test_every_difference_of_a_run_is_named(on_gpu, capsys, monkeypatch):
+    path, bench = on_gpu
+    bench()
+    was = machine.versions()["fastattn_lite"]
+    monkeypatch.setattr(machine, "digest", lambda: "an edit")
+    monkeypatch.setattr(machine, "accelerator", lambda: DEVICE | {"driver": "3"})
+    capsys.readouterr()
+    assert refused(lambda **given: bench("--resume", **given), capsys) == (
+        f"error: {path}: cannot be gone on with: device.accelerator.driver was 1.2, here it is 3; "
+        f"versions.fastattn_lite was {was}, here it is {fastattn_lite.__version__}+an edit\n"
+    )
+
+
+def test_options_that_change_nothing_may_differ(on_gpu):
+    path, bench = on_gpu
+    bench()
+    assert bench("--resume", "--repeats", "5", "--heads", "64", "--budget", "7") == 0
+    assert read(path)["command"].count("&&") == 1
+
+
+def test_a_run_without_its_version_is_valid_but_not_gone_on_with(on_gpu, capsys):
+    path, bench = on_gpu
+    bench()
+    result = read(path)
+    del result["versions"]["fastattn_lite"]
+    validate_result(result)
+    path.write_text(json.dumps(result), encoding="utf-8")
+    capsys.readouterr()
+    error = refused(lambda **given: bench("--resume", **given), capsys)
+    assert "versions.fastattn_lite was None, here it is" in error
