@@ -1,9 +1,10 @@
 """python -m tools.gpu_designs --json gpu_designs.json: what each choice in the kernels is worth.
 
-Each design differs from today's kernels in one thing. The forward pass, or with --backward the
-forward and the backward pass, is timed with both in turn, order 2, bfloat16, 64 heads, 65,536
-tokens; what counts is the quotient. `predicted` was written down before the first measurement, and
-is left out where a run by hand had shown the outcome.
+Each design differs from today's kernels in one thing. The forward pass, with --backward the
+forward and the backward pass, or with --decode 64 tokens one after the other is timed with both in
+turn, order 2, bfloat16; what counts is the quotient. Passes have 64 heads and 65,536 tokens.
+`predicted` was written down before the first measurement, and is left out where a run by hand had
+shown the outcome.
 """
 
 from __future__ import annotations
@@ -29,7 +30,14 @@ LARGEST_DIFFERENCE = 0.01
 """Relative distance of a design's outputs from today's: both are rounded to bfloat16."""
 PROCESSES = 8
 TITLE = "Designs of the fused kernels, time over today's, predicted and measured: order 2, bfloat16"
-BACKWARD_TITLE = TITLE.replace("kernels", "kernels, forward and backward")
+TITLES = {
+    "": TITLE,
+    "backward": TITLE.replace("kernels", "kernels, forward and backward"),
+    "decode": TITLE.replace("kernels", "kernels, one token after others"),
+}
+STREAMS = {32: 4_096, 64: 2_048, 128: 512}
+"""Of so many streams the states are far larger than a cache."""
+TOKENS_BEFORE = 256
 Case = tuple[int, bool]
 """Head dimension, and whether causal."""
 Tensor = Any
@@ -48,20 +56,22 @@ class Design:
     cases: tuple[Case, ...]
     predicted: tuple[float, ...] = ()
 
-    def sample(self, case: Case, ratios: list[float]) -> dict[str, Any]:
+    def sample(self, which: str, case: Case, ratios: list[float]) -> dict[str, Any]:
         """Return the quotients as a stored result holds them."""
-        made = sample(f"{self.name}, time over that of today's kernels", case, "1", ratios)
+        what = f"{self.name}, time over that of today's kernels"
+        made = sample(which, what, case, "1", ratios)
         made["design"] = self.text
         if self.predicted:
             made["predicted"] = self.predicted[self.cases.index(case)]
         return made
 
 
-def sample(what: str, case: Case, unit: str, values: list[float]) -> dict[str, Any]:
+def sample(which: str, what: str, case: Case, unit: str, values: list[float]) -> dict[str, Any]:
     """Return a measured series as a stored result holds it."""
+    heads, tokens = (STREAMS[case[0]], TOKENS_BEFORE) if which == "decode" else (HEADS, TOKENS)
     return {
-        "what": what, "library": "triton", "is_causal": case[1], "tokens": TOKENS, "dim": case[0],
-        "order": ORDER, "heads": HEADS, "number_bytes": 2, "unit": unit, "values": values,
+        "what": what, "library": "triton", "is_causal": case[1], "tokens": tokens, "dim": case[0],
+        "order": ORDER, "heads": heads, "number_bytes": 2, "unit": unit, "values": values,
     }  # fmt: skip
 
 
@@ -307,100 +317,167 @@ BACKWARD_DESIGNS = (
 )  # fmt: skip
 
 
-def inputs(case: Case, is_trained: bool) -> list[Tensor]:
-    """Return query, key and value, and the gradient of the output where gradients are asked for."""
+def at_once(most: int) -> Change:
+    """Return the change to at most so many tokens beside the moments."""
+    return lambda: mock.patch.object(kernels("stream"), "MOST", most)
+
+
+def in_full() -> contextlib.AbstractContextManager[Any]:
+    """Both halves of every number of the moments are read."""
+    return mock.patch.object(kernels("step"), "exact_rows", lambda _dtype, _dim, rows: rows)
+
+
+def row_tiles(count: int) -> Change:
+    """Return the change to so many tiles of rows a program."""
+    return lambda: mock.patch.object(kernels("step"), "TILES", count)
+
+
+FULL = (FULL_64, (128, False), FULL_32)
+DECODE_DESIGNS = (
+    Design(
+        "every token added at once",
+        "No token waits: the moments are read and written in float32 with each. By the bytes: "
+        "(2 + 8)/2.25 times as many.",
+        at_once(1), FULL, (4.5, 4.6, 4.1),
+    ),
+    Design(
+        "16 tokens beside the moments",
+        "Moments are written four times as often.",
+        at_once(16), FULL, (1.15, 1.17, 1.08),
+    ),
+    Design(
+        "32 tokens beside the moments",
+        "Moments are written twice as often.",
+        at_once(32), FULL, (1.04, 1.05, 1.01),
+    ),
+    Design(
+        "moments in float32",
+        "Both halves are read with every token. By the bytes 1.9 times as many; a run by hand had "
+        "shown the outcome.",
+        in_full, FULL,
+    ),
+    Design(
+        "1 tile of rows",
+        "Twice the partial sums. A run by hand had shown the outcome.",
+        row_tiles(1), FULL,
+    ),
+    Design(
+        "4 tiles of rows",
+        "Half the partial sums. A run by hand had shown the outcome.",
+        row_tiles(4), FULL,
+    ),
+)  # fmt: skip
+DESIGNS_OF = {"": DESIGNS, "backward": BACKWARD_DESIGNS, "decode": DECODE_DESIGNS}
+
+
+def inputs(which: str, case: Case) -> list[Any]:
+    """Return query, key and value, and the gradient of the output where gradients are asked for.
+
+    For decoding, the last tokens, and a state of those before.
+    """
     import torch
 
     torch.manual_seed(0)
-    shape = (HEADS, TOKENS, case[0])
+    if which == "decode":
+        from fastattn_lite import gpu_calls
+
+        shape = (3, STREAMS[case[0]], TOKENS_BEFORE, case[0])
+        drawn = torch.randn(shape, dtype=torch.bfloat16, device="cuda")
+        return gpu_calls.BY_NAME["fused"].given(decoding(case), drawn)
+    shape, is_trained = (HEADS, TOKENS, case[0]), which == "backward"
     count = 4 if is_trained else 3
     drawn = [torch.randn(shape, dtype=torch.bfloat16, device="cuda") for _ in range(count)]
     return [x.requires_grad_(is_trained) for x in drawn[:3]] + drawn[3:]
 
 
-def call(case: Case, given: Iterable[Tensor]) -> list[Tensor]:
+def decoding(case: Case) -> gpu_benchmark.Problem:
+    """Return the problem of one token after others."""
+    return gpu_benchmark.Problem(case[0], ORDER, False, False, ("fused",), is_decode=True)
+
+
+def call(which: str, case: Case, given: Iterable[Any]) -> list[Tensor]:
     """Return the outputs by the fused kernels, or the gradients where theirs is given.
 
-    No call is repeated as it was recorded, for that may have been with another design.
+    No call is repeated as it was recorded before, for that may have been with another design.
     """
     import torch
 
-    query, key, value, *upstream = given
-    tokens = (query, key, value)
-    with mock.patch.object(kernels("launch"), "REPEATS", False):
+    with mock.patch.object(kernels("launch"), "_recorded", {}):
+        if which == "decode":
+            from fastattn_lite import gpu_calls
+
+            return gpu_calls.BY_NAME["fused"].call(decoding(case), 0)(*given)[:1]
+        query, key, value, *upstream = given
+        tokens = (query, key, value)
         output = fast_attention(*tokens, order=ORDER, is_causal=case[1], backend="triton")
         return list(torch.autograd.grad(output, tokens, upstream)) if upstream else [output]
 
 
-def compile_one(work: tuple[bool, int, Case]) -> None:
+def compile_one(work: tuple[str, int, Case]) -> None:
     """Fill Triton's cache on the disk with the kernels of one design, if they compile."""
-    is_trained, place, case = work
-    with contextlib.suppress(Exception), designs(is_trained)[place].change():
-        call(case, inputs(case, is_trained))
+    which, place, case = work
+    with contextlib.suppress(Exception), DESIGNS_OF[which][place].change():
+        call(which, case, inputs(which, case))
 
 
-def designs(is_trained: bool) -> tuple[Design, ...]:
-    """Return the designs of the forward pass alone, or those of both passes."""
-    return BACKWARD_DESIGNS if is_trained else DESIGNS
-
-
-def compare(design: Design, case: Case, given: list[Tensor]) -> list[float]:
+def compare(which: str, design: Design, case: Case, given: list[Any]) -> list[float]:
     """Return the quotients of the times of the design and of today's kernels.
 
     Raises `ArithmeticError` where the outputs differ.
     """
     from fastattn_lite.gpu_calls import distance
 
-    today = call(case, given)
+    today = call(which, case, given)
     with design.change():
-        other = call(case, given)
+        other = call(which, case, given)
     difference = distance(other, [x.double() for x in today])
     if not difference <= LARGEST_DIFFERENCE:
         raise ArithmeticError(f"its outputs differ from today's by {difference:.1e}")
     ratios = list[float]()
     for _ in range(ROUNDS):
         with design.change():
-            (changed,) = seconds(case, given, 1)
-        (plain,) = seconds(case, given, 1)
+            (changed,) = seconds(which, case, given, 1)
+        (plain,) = seconds(which, case, given, 1)
         ratios.append(changed / plain)
     return ratios
 
 
-def seconds(case: Case, given: list[Tensor], repeats: int) -> list[float]:
+def seconds(which: str, case: Case, given: list[Any], repeats: int) -> list[float]:
     """Return the mean seconds of three calls in a row."""
     from fastattn_lite.gpu_calls import series
 
-    return series(lambda: call(case, given), itertools.repeat([]), 3, repeats)
+    return series(lambda: call(which, case, given), itertools.repeat([]), 3, repeats)
 
 
-def measure(report: Callable[[str], None], is_trained: bool) -> list[dict[str, Any]]:
+def measure(report: Callable[[str], None], which: str) -> list[dict[str, Any]]:
     """Return the samples of all designs; `report` hears of each."""
-    tries = designs(is_trained)
-    work = [(is_trained, at, case) for at, design in enumerate(tries) for case in design.cases]
+    tries = DESIGNS_OF[which]
+    work = [(which, at, case) for at, design in enumerate(tries) for case in design.cases]
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
         for count, _ in enumerate(pool.imap_unordered(compile_one, work), 1):
             report(f"compiled {count} of {len(work)}")
     samples = list[dict[str, Any]]()
-    for case in (case for case in ALL if any(case in design.cases for design in tries)):
-        given = inputs(case, is_trained)
-        samples.append(sample("today's kernels", case, "s", seconds(case, given, ROUNDS)))
+    for case in dict.fromkeys(case for _, _, case in sorted(work, key=lambda each: each[1])):
+        given = inputs(which, case)
+        times = seconds(which, case, given, ROUNDS)
+        samples.append(sample(which, "today's kernels", case, "s", times))
         for design in tries:
             if case in design.cases:
-                samples += tried(design, case, given, report)
+                samples += tried(which, design, case, given, report)
     return samples
 
 
 def tried(
-    design: Design, case: Case, given: list[Tensor], report: Callable[[str], None]
+    which: str, design: Design, case: Case, given: list[Any], report: Callable[[str], None]
 ) -> list[dict[str, Any]]:
     """Return the sample of a design, or nothing where it does not start or is wrong."""
     try:
-        ratios = compare(design, case, given)
+        ratios = compare(which, design, case, given)
     except Exception as error:
         report(f"{design.name}, {case}: left out: {str(error).splitlines()[0][:120]}")
         return []
     report(f"{design.name}, {case}: {statistics.median(ratios):.3f}")
-    return [design.sample(case, ratios)]
+    return [design.sample(which, case, ratios)]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -408,17 +485,19 @@ def main(arguments: list[str] | None = None) -> int:
     about = (__doc__ or "").split("\n\n")
     parser = argparse.ArgumentParser(prog="python -m tools.gpu_designs", description=about[1])
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where to write")
-    parser.add_argument("--backward", action="store_true", help="forward and backward pass")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--backward", action="store_true", help="forward and backward pass")
+    what.add_argument("--decode", action="store_true", help="one token after others")
     given = parser.parse_args(arguments)
     try:
         gpu_benchmark.check_device()
     except RuntimeError as error:
         print(f"error: {str(error).removeprefix('--gpu: ')}", file=sys.stderr)
         return 1
-    samples = measure(lambda line: print(line, file=sys.stderr, flush=True), given.backward)
-    option = " --backward" if given.backward else ""
-    command = f"python -m tools.gpu_designs{option} --json {given.json.name}"
-    title = BACKWARD_TITLE if given.backward else TITLE
+    which = next((each for each in ("backward", "decode") if getattr(given, each)), "")
+    samples = measure(lambda line: print(line, file=sys.stderr, flush=True), which)
+    option = f" --{which}" if which else ""
+    command, title = f"python -m tools.gpu_designs{option} --json {given.json.name}", TITLES[which]
     save_result(new_result(given.json.stem, title, command, samples, on_gpu=True), given.json)
     print(f"written: {given.json}")
     return 0
