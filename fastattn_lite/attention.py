@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -74,8 +75,8 @@ MOST_KNOWN = 256
 KNOWN_KINDS = (type(None), bool, int, float, str, Expansion)
 """Types of what is asked of a call that is to be known again."""
 Facts = tuple[Any, ...]
-_known: dict[Facts | None, tuple[tuple[float, ...], float]] = {}
-"""The coefficients and the scale of calls that the kernels took, by their facts."""
+_known: dict[Facts | None, Callable[..., Any]] = {}
+"""What computes the calls that the kernels took, by their facts."""
 
 
 class ExpansionWarning(UserWarning):
@@ -148,10 +149,10 @@ def attend(
 ) -> tuple[Array, Moments | None]:
     """Return the outputs, and the moments where they are carried or the array path summed them."""
     asked = (expansion, order, is_causal, scale, normalization, backend)
-    is_simple = not carries_state and chunk_size is None
-    facts = facts_of(query, key, value, *asked) if is_simple else None
+    is_simple = chunk_size is None and carries_state == (initial_state is not None)
+    facts = facts_of(query, key, value, initial_state, *asked) if is_simple else None
     if (known := _known.get(facts)) is not None:
-        return _by_kernels(query, key, value, *known, is_causal), None
+        return known(query, key, value, initial_state)
     expansion, factor = checked(query, key, value, *asked, initial_state)
     carried = {"carries_state": carries_state}
     is_fused = takes_kernels(backend, query, key, value, expansion, initial_state, **carried)
@@ -170,12 +171,17 @@ def attend(
     if in_operator:
         output = _by_operator(query, key, value, expansion, scale=factor, **options)
         if facts is not None and is_fused:
-            remember(facts, expansion, factor)
+            remember(facts, _by_kernels, expansion.coefficients, factor, is_causal)
         return output, None
-    return _by_moments(query, key, value, starting_moments(*kind), expansion, **options)
+    state = starting_moments(*kind)
+    if facts is not None and is_fused:
+        remember(facts, _by_step, expansion)
+    return _by_moments(query, key, value, state, expansion, **options)
 
 
-def facts_of(query: Array, key: Array, value: Array, *asked: Any) -> Facts | None:
+def facts_of(
+    query: Array, key: Array, value: Array, state: Moments | None, *asked: Any
+) -> Facts | None:
     """Return all that the checks of a call look at, which is no number of a token.
 
     A call with the same facts needs no second look: on a GPU it would take longer than a kernel.
@@ -188,29 +194,42 @@ def facts_of(query: Array, key: Array, value: Array, *asked: Any) -> Facts | Non
     kinds = tuple(map(type, asked))
     if any(kind not in KNOWN_KINDS for kind in kinds):
         return None
-    return (*asked, *kinds, *((x.shape, x.dtype, x.device) for x in tokens))
+    of_state = getattr(state, "facts", None)
+    if of_state is None and state is not None:
+        return None
+    return (*asked, *kinds, of_state, *((x.shape, x.dtype, x.device) for x in tokens))
 
 
-def remember(facts: Facts, expansion: Expansion, scale: float) -> None:
-    """Note that the kernels take calls with these facts, and with what."""
+def remember(facts: Facts, call: Callable[..., Any], *options: Any) -> None:
+    """Note that the kernels take calls with these facts, by `call` with these options first."""
     if len(_known) >= MOST_KNOWN:
         _known.clear()
-    _known[facts] = (expansion.coefficients, scale)
+    _known[facts] = functools.partial(call, *options)
 
 
 def _by_kernels(
-    query: Array,
-    key: Array,
-    value: Array,
     coefficients: tuple[float, ...],
     scale: float,
     is_causal: bool,
-) -> Array:
+    query: Array,
+    key: Array,
+    value: Array,
+    _state: None,
+) -> tuple[Array, None]:
     """Return what the operator does, past all that torch asks of an operator."""
     from fastattn_lite import autograd
 
     options: tuple[Any, ...] = (coefficients, scale, is_causal, None, True)
-    return autograd.compute(query, key, value, *options)[0]
+    return autograd.compute(query, key, value, *options)[0], None
+
+
+def _by_step(
+    expansion: Expansion, query: Array, key: Array, value: Array, state: Moments
+) -> tuple[Array, Moments]:
+    """Return the output of one token and the state with it, by the kernels."""
+    from fastattn_lite.kernels.step import one_token
+
+    return one_token(query, key, value, state, expansion)
 
 
 def checked(
@@ -292,9 +311,7 @@ def _by_moments(
 ) -> tuple[Array, Moments]:
     """Return the outputs in the type of `value`, and the moments with these tokens added."""
     if is_fused:
-        from fastattn_lite.kernels.step import one_token
-
-        return one_token(query, key, value, state, expansion)
+        return _by_step(expansion, query, key, value, state)
     with full_precision(query):
         output, state = _array_attention(query, key, value, state, expansion, **options)
     xp = array_namespace(value)

@@ -153,11 +153,17 @@ class Stream(Moments):
         return sums
 
     @property
+    def facts(self) -> tuple[Any, ...] | None:
+        """All that the checks of a call look at, or `None` where the sums may have been changed."""
+        held = self.of(self)
+        return held and (self.order, self.dim, self.key_map, held.shape, held.upper.device)
+
+    @property
     def like(self) -> Tensor:
         """A tensor of the shape, type and device of the sums, which takes no memory."""
-        if self.held is None:
+        if (held := self.of(self)) is None:
             return self.sums
-        return self.held.upper.new_empty(1, dtype=torch.float32).expand(self.held.shape)
+        return held.upper.new_empty(1, dtype=torch.float32).expand(held.shape)
 
 
 def fold(

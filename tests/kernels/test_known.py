@@ -163,11 +163,47 @@ def test_no_head_at_all_gives_no_output():
     assert float(recorded[0].grad.abs().sum()) == 0
 
 
-def test_normalised_and_carried_calls_are_not_remembered(known):
+def test_normalised_calls_and_first_tokens_are_not_remembered(known):
     with torch.no_grad():
         fused(*tokens(), normalization="unit")
         fused(*tokens(n=1), return_state=True)
     assert not known
+
+
+def step(state, **options):
+    return fused(*tokens(n=1), initial_state=state, return_state=True, **options)[1]
+
+
+def test_a_known_step_skips_the_checks_and_is_the_same(known, monkeypatch):
+    first = step(None)
+    expected = step(step(first))
+    assert len(known) == 1
+    monkeypatch.setattr(calls, "checked", None)
+    found = step(step(first))
+    assert torch.equal(found.sums, expected.sums)
+    output = fused(*tokens(n=1), initial_state=first)
+    monkeypatch.undo()
+    assert torch.equal(output, fused(*tokens(n=1), initial_state=first))
+
+
+@pytest.mark.parametrize("other", [{"order": 1}, {"scale": 0.5}])
+def test_another_state_is_not_taken_for_it(other):
+    right, wrong = step(None), step(None, **other)
+    step(right)
+    with pytest.raises(ValueError, match="moments: expected moments of order 2"):
+        step(wrong)
+    smaller = fused(*(x[:1] for x in tokens(n=1)), return_state=True)[1]
+    with pytest.raises(ValueError, match="moments: expected moments of order 2"):
+        step(smaller)
+
+
+def test_sums_that_somebody_asked_for_are_looked_at_again(known):
+    state = step(None)
+    step(state)
+    state.sums.requires_grad_()
+    with pytest.raises(ValueError, match="no gradient passes through their state"):
+        step(state)
+    assert len(known) == 1
 
 
 def test_only_so_many_calls_are_known(known, monkeypatch):
