@@ -239,7 +239,9 @@ def is_transformed(x: Array) -> bool:
         x.untyped_storage()
     except NotImplementedError:  # what torch.func hands out has no memory of its own
         return True
-    return torch.autograd.forward_ad.unpack_dual(x).tangent is not None
+    forward_ad: Any = torch.autograd.forward_ad
+    # outside of every level there are no tangents, and asking takes long
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None
 
 
 def records_gradients(*arrays: Array) -> bool:

@@ -72,7 +72,7 @@ one pass over the state, without gradients. "auto": "triton" where the kernels t
 
 MOST_KNOWN = 256
 """Of so many kinds of calls it is known that the kernels take them; then all are forgotten."""
-KNOWN_KINDS = (type(None), bool, int, float, str, Expansion)
+KNOWN_KINDS = frozenset((type(None), bool, int, float, str, Expansion))
 """Types of what is asked of a call that is to be known again."""
 Facts = tuple[Any, ...]
 _known: dict[Facts | None, Callable[..., Any]] = {}
@@ -127,7 +127,13 @@ def fast_attention(
         from fastattn_lite import autograd
 
         return autograd.compiled_attention(query, key, value, expansion, **options)
-    options |= {"initial_state": initial_state, "carries_state": carries_state}
+    asked = (expansion, order, is_causal, scale, normalization, backend)
+    is_simple = chunk_size is None and carries_state == (initial_state is not None)
+    facts = facts_of(query, key, value, initial_state, *asked) if is_simple else None
+    if (known := _known.get(facts)) is not None:
+        output, state = known(query, key, value, initial_state)
+        return (output, state) if return_state else output
+    options |= {"initial_state": initial_state, "carries_state": carries_state, "facts": facts}
     output, state = attend(query, key, value, expansion, **options)
     return (output, state) if return_state else output
 
@@ -146,13 +152,13 @@ def attend(
     backend: str,
     initial_state: Moments | None = None,
     carries_state: bool = False,
+    facts: Facts | None = None,
 ) -> tuple[Array, Moments | None]:
-    """Return the outputs, and the moments where they are carried or the array path summed them."""
+    """Return the outputs, and the moments where they are carried or the array path summed them.
+
+    If the kernels take the call, those with the same `facts` will be known.
+    """
     asked = (expansion, order, is_causal, scale, normalization, backend)
-    is_simple = chunk_size is None and carries_state == (initial_state is not None)
-    facts = facts_of(query, key, value, initial_state, *asked) if is_simple else None
-    if (known := _known.get(facts)) is not None:
-        return known(query, key, value, initial_state)
     expansion, factor = checked(query, key, value, *asked, initial_state)
     carried = {"carries_state": carries_state}
     is_fused = takes_kernels(backend, query, key, value, expansion, initial_state, **carried)
@@ -170,12 +176,12 @@ def attend(
     }
     if in_operator:
         output = _by_operator(query, key, value, expansion, scale=factor, **options)
-        if facts is not None and is_fused:
-            remember(facts, _by_kernels, expansion.coefficients, factor, is_causal)
+        if facts is not None and is_fused and output.numel() * key.numel() > 0:
+            remember(facts, _by_kernels(expansion.coefficients, factor, is_causal))
         return output, None
     state = starting_moments(*kind)
     if facts is not None and is_fused:
-        remember(facts, _by_step, expansion)
+        remember(facts, functools.partial(_by_step, expansion))
     return _by_moments(query, key, value, state, expansion, **options)
 
 
@@ -192,7 +198,7 @@ def facts_of(
     if normalization != "none" or not is_plain(*tokens):
         return None
     kinds = tuple(map(type, asked))
-    if any(kind not in KNOWN_KINDS for kind in kinds):
+    if not KNOWN_KINDS.issuperset(kinds):
         return None
     of_state = getattr(state, "facts", None)
     if of_state is None and state is not None:
@@ -200,27 +206,26 @@ def facts_of(
     return (*asked, *kinds, of_state, *((x.shape, x.dtype, x.device) for x in tokens))
 
 
-def remember(facts: Facts, call: Callable[..., Any], *options: Any) -> None:
-    """Note that the kernels take calls with these facts, by `call` with these options first."""
+def remember(facts: Facts, call: Callable[..., Any]) -> None:
+    """Note that the kernels take calls with these facts, past all that torch asks of an operator.
+
+    `call` takes query, key, value and a state, and returns the output and a state.
+    """
     if len(_known) >= MOST_KNOWN:
         _known.clear()
-    _known[facts] = functools.partial(call, *options)
+    _known[facts] = call
 
 
 def _by_kernels(
-    coefficients: tuple[float, ...],
-    scale: float,
-    is_causal: bool,
-    query: Array,
-    key: Array,
-    value: Array,
-    _state: None,
-) -> tuple[Array, None]:
-    """Return what the operator does, past all that torch asks of an operator."""
-    from fastattn_lite import autograd
+    coefficients: tuple[float, ...], scale: float, is_causal: bool
+) -> Callable[..., tuple[Array, None]]:
+    """Return what computes the same as the operator."""
+    from fastattn_lite.kernels.operator import forward
 
-    options: tuple[Any, ...] = (coefficients, scale, is_causal, None, True)
-    return autograd.compute(query, key, value, *options)[0], None
+    def call(query: Array, key: Array, value: Array, _state: None) -> tuple[Array, None]:
+        return forward(query, key, value, coefficients, scale, is_causal)[0], None
+
+    return call
 
 
 def _by_step(

@@ -133,9 +133,7 @@ class Recorded:
 
     def start(self, addresses: list[int], first: Tensor) -> Tensors:
         """Start the kernels for tensors at these addresses, and return the results."""
-        device, made = first.device, list[Tensor]()
-        for shape, dtype in self.rooms:
-            made.append(torch.empty(shape, dtype=dtype, device=device))
+        made = [first.new_empty(shape, dtype=dtype) for shape, dtype in self.rooms]
         bases = (*addresses, *(x.data_ptr() for x in made))
         with torch.cuda.device_of(first):
             for start in self.starts:
