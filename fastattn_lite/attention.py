@@ -24,6 +24,7 @@ from fastattn_lite._arrays import (
     accumulation_dtype,
     broadcast_lead,
     check_attention_inputs,
+    check_count,
     check_real,
     check_someone_to_attend_to,
     chunks,
@@ -159,6 +160,8 @@ def attend(
     If the kernels take the call, those with the same `facts` will be known.
     """
     asked = (expansion, order, is_causal, scale, normalization, backend)
+    if chunk_size is not None:
+        check_count("chunk_size", chunk_size, least=1)
     expansion, factor = checked(query, key, value, *asked, initial_state)
     carried = {"carries_state": carries_state}
     is_fused = takes_kernels(backend, query, key, value, expansion, initial_state, **carried)

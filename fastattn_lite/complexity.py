@@ -131,7 +131,8 @@ def stream_bytes(
     token = check_real("token_bytes", token_bytes, positive=True)
     dim, value_dim = _dimensions(dim, value_dim)
     numbers = moment_numbers(dim, order, value_dim)
-    moments = numbers * read + (dim + 1) * (value_dim + 1) * (4 - read) + 8 * numbers / kept
+    low = moment_numbers(dim, min(order, 1), value_dim)
+    moments = numbers * read + low * (4 - read) + 8 * numbers / kept
     return moments + cache_numbers(1, dim, value_dim) * (kept + 3) / 2 * token
 
 

@@ -74,19 +74,21 @@ def test_memory_of_the_two_states():
 
 
 @pytest.mark.equation("eq-stream-bytes")
+@pytest.mark.parametrize("order", [0, 1, 2])
 @pytest.mark.parametrize("latest", [1, 5, 64])
 @pytest.mark.parametrize("read", [2, 4])
-def test_bytes_of_a_stream_are_those_of_its_tokens_one_by_one(latest, read):
+def test_bytes_of_a_stream_are_those_of_its_tokens_one_by_one(latest, read, order):
     dim, value_dim, moved, waiting = 6, 3, 0, latest
-    rows, token = number_of_features(dim, 2), 2 * (dim + value_dim)
+    rows, token = number_of_features(dim, order), 2 * (dim + value_dim)
+    low = min(rows, 1 + dim)
     for _ in range(latest):
         if waiting == latest:
             moved += 2 * 4 * rows * (value_dim + 1) + waiting * token
             waiting = 0
-        moved += (4 * (1 + dim) + read * (rows - 1 - dim)) * (value_dim + 1)
+        moved += (4 * low + read * (rows - low)) * (value_dim + 1)
         moved += (waiting + 1) * token
         waiting += 1
-    found = stream_bytes(dim, 2, value_dim, latest=latest, read_bytes=read)
+    found = stream_bytes(dim, order, value_dim, latest=latest, read_bytes=read)
     assert found == pytest.approx(moved / latest)
 
 

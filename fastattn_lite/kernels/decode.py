@@ -127,9 +127,9 @@ def add_moments(
 
 @triton.jit
 def add_latest(
-    keys, values, count, sums, query, key, value, scale, part, parts, group, a0, a1, a2, a3,
-    stride_qg, stride_qd, stride_kd, stride_ve, dim, ORDER: tl.constexpr, WIDTH: tl.constexpr,
-    D: tl.constexpr, E: tl.constexpr, BT: tl.constexpr,
+    keys, values, count, sums, query, key, value, root, key_root, part, parts, group,
+    a0, a1, a2, a3, stride_qg, stride_qd, stride_kd, stride_ve, dim, ORDER: tl.constexpr,
+    WIDTH: tl.constexpr, D: tl.constexpr, E: tl.constexpr, BT: tl.constexpr,
 ):  # fmt: skip
     """Put the token behind the `count` latest ones, and write what all of them add to [F, G]."""
     d, e, t = tl.arange(0, D), tl.arange(0, E), tl.arange(0, BT)
@@ -137,15 +137,15 @@ def add_latest(
     v = tl.load(value + e * stride_ve, mask=e < WIDTH, other=0.0)
     tl.store(keys + count * dim + d, k, mask=d < dim)
     tl.store(values + count * WIDTH + e, v, mask=e < WIDTH)
-    k, v = k.to(tl.float32), v.to(tl.float32)
+    k, v = key_root * k.to(tl.float32), v.to(tl.float32)
     sums += part * (WIDTH + 1)
     for _ in range(group):
-        q = scale * tl.load(query + d * stride_qd, mask=d < dim, other=0.0).to(tl.float32)
+        q = root * tl.load(query + d * stride_qd, mask=d < dim, other=0.0).to(tl.float32)
         normaliser = polynomial(sum_products(q, k, 0), a0, a1, a2, a3, ORDER)
         numerator = normaliser * v
         for start in range(0, count, BT):
             near = load_tokens(keys, start, t, count, dim, 1, d, dim).to(tl.float32)
-            scores = sum_products(near, q[None, :], 1)
+            scores = sum_products(key_root * near, q[None, :], 1)
             f = tl.where(start + t < count, polynomial(scores, a0, a1, a2, a3, ORDER), 0.0)
             near = load_tokens(values, start, t, count, WIDTH, 1, e, WIDTH).to(tl.float32)
             numerator += sum_products(f[:, None], near, 0)
@@ -158,7 +158,7 @@ def add_latest(
 
 @triton.jit(do_not_specialize=["R", "parts", "group", "exact"])
 def part_kernel(
-    upper, lower, keys, values, place, sums, query, key, value, table, orderings, root, scale,
+    upper, lower, keys, values, place, sums, query, key, value, table, orderings, root, key_root,
     a0, a1, a2, a3, R, parts, group, exact, size, stride_qh, stride_qg, stride_qd, stride_kh,
     stride_kd, stride_vh, stride_ve, dim, ORDER: tl.constexpr, WIDTH: tl.constexpr,
     D: tl.constexpr, E: tl.constexpr, BR: tl.constexpr, TILES: tl.constexpr, BT: tl.constexpr,
@@ -174,8 +174,8 @@ def part_kernel(
     if part == parts - 1:
         add_latest(
             keys + h * MOST * dim, values + h * MOST * WIDTH, tl.load(place), sums, query,
-            key + h * stride_kh, value + h * stride_vh, scale, part, parts, group, a0, a1, a2, a3,
-            stride_qg, stride_qd, stride_kd, stride_ve, dim, ORDER, WIDTH, D, E, BT,
+            key + h * stride_kh, value + h * stride_vh, root, key_root, part, parts, group,
+            a0, a1, a2, a3, stride_qg, stride_qd, stride_kd, stride_ve, dim, ORDER, WIDTH, D, E, BT,
         )  # fmt: skip
     else:
         add_moments(

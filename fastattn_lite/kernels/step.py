@@ -105,7 +105,7 @@ def step(
     launch(
         part_kernel, (heads * parts,),
         upper, lower, keys, values, place, sums, query, key, value, *tables,
-        roots[0], roots[0] * roots[1], *numbers, rows, parts, group,
+        *roots, *numbers, rows, parts, group,
         exact_rows(value.dtype, dim, rows), upper.shape[1], *query.stride(), *key.stride(),
         *value.stride(), dim, ORDER=order, WIDTH=width, D=padded_width(dim), E=padded, BR=WARP,
         TILES=tiles, BT=TOKEN_TILE, MOST=keys.shape[1], num_warps=1,
@@ -120,6 +120,8 @@ def step(
 def exact_rows(dtype: torch.dtype, dim: int, rows: int) -> int:
     """Return how many rows of the moments are read in full; degrees 0 and 1 in any case.
 
-    Tokens in bfloat16 have 8 binary digits, and more do not show in their outputs.
+    Tokens in bfloat16 have 8 binary digits; those of higher degree are read to as many, as the
+    matrix units take them from the kernels for many tokens. Where keys share a large mean, moments
+    are large and cancel: then this shows, there as here, and float32 tokens are the way out.
     """
     return 1 + dim if dtype == torch.bfloat16 else rows

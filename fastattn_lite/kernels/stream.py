@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from fastattn_lite._arrays import is_watched
 from fastattn_lite.attention import split_scale
 from fastattn_lite.expansion import Expansion
 from fastattn_lite.factorization import feature_weights
@@ -130,38 +131,45 @@ class Stream(Moments):
 
     @classmethod
     def of(cls, state: Moments) -> Held | None:
-        """Return what a state holds, unless its sums are all there is, or may have been changed."""
-        return None if "sums" in vars(state) or not isinstance(state, cls) else state.held
+        """Return what a state holds, or `None` where its sums are all there is."""
+        return state.held if isinstance(state, cls) else None
 
     @classmethod
     def after(cls, state: Moments, held: Held) -> Stream:
         """Return the state that holds one token more, of the kind of the state before."""
         new = cls.__new__(cls)
-        fields = {"order": state.order, "dim": state.dim, "key_map": state.key_map}
+        fields = {"order": state.order, "dim": state.dim, "key_map": tuple(state.key_map)}
         new.__dict__.update(fields, held=replace(held, count=held.count + 1))
         return new
 
     def __getattr__(self, name: str) -> Any:
-        """Return the sums of all tokens, made when they are first asked for."""
+        """Return the sums of all tokens, made when they are first asked for.
+
+        From then on they are the state, for whoever asked may change them. What a transform or a
+        mode of torch makes of them is its own.
+        """
         held = self.__dict__.get("held")
         if name != "sums" or held is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         keys, values = (x[:, : held.count] for x in (held.latest.keys, held.latest.values))
         scaled = split_scale(self.key_map[1])[1] * keys.to(torch.float32)
         whole = Moments(held.far(), self.order, self.dim).update(scaled, values)
-        sums = self.__dict__["sums"] = whole.sums.reshape(held.shape)
+        sums = whole.sums.reshape(held.shape)
+        if not is_watched():
+            self.__dict__["sums"] = sums
+            del self.__dict__["held"]
         return sums
 
     @property
     def facts(self) -> tuple[Any, ...] | None:
         """All that the checks of a call look at, or `None` where the sums may have been changed."""
-        held = self.of(self)
+        held = self.held
         return held and (self.order, self.dim, self.key_map, held.shape, held.upper.device)
 
     @property
     def like(self) -> Tensor:
         """A tensor of the shape, type and device of the sums, which takes no memory."""
-        if (held := self.of(self)) is None:
+        if (held := self.held) is None:
             return self.sums
         return held.upper.new_empty(1, dtype=torch.float32).expand(held.shape)
 

@@ -259,6 +259,50 @@ def test_sums_that_were_changed_are_gone_on_from():
     assert relative(first, found) < 1e-6
 
 
+def test_a_state_that_was_asked_for_its_sums_holds_nothing_else():
+    inputs = tokens((2, 3, 5), (2, 3, 5), (2, 3, 3))
+    _, state = stream(inputs, "triton", alone=True)
+    other = copy.copy(state)
+    repr(state.sums)
+    assert set(vars(state)) == {"sums", "order", "dim", "key_map"}
+    assert torch.equal(other.sums, state.sums)
+
+
+def test_sums_made_inside_a_mode_stay_there():
+    inputs = tokens((2, 3, 5), (2, 3, 5), (2, 3, 3))
+    _, state = stream(inputs, "triton", alone=True)
+    _, expected = stream(inputs, "array")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert state.evaluate(inputs[0], taylor(2)).shape == (2, 3, 3)
+    torch.func.grad(lambda x: state.evaluate(x, taylor(2)).sum())(inputs[0])
+    assert type(state.sums) is Tensor
+    assert relative(state.sums, expected.sums) < 1e-6
+
+
+def test_scales_that_are_no_float32():
+    inputs = tokens((2, 4, 5), (2, 4, 5), (2, 4, 3))
+    for x in inputs[:2]:
+        x *= 1e-20
+    expected, _ = stream(inputs, "array", scale=1e40)
+    assert relative(stream(inputs, "triton", scale=1e40)[0], expected) < 1e-5
+
+
+def test_a_state_whose_kind_is_a_list():
+    inputs = tokens((2, 4, 5), (2, 4, 5), (2, 4, 3))
+    _, state = stream(inputs, "array")
+    listed = dataclasses.replace(state, key_map=list(state.key_map))
+    expected, _ = stream(inputs, "triton", state)
+    assert torch.equal(stream(inputs, "triton", listed)[0], expected)
+
+
+@pytest.mark.parametrize(("size", "error"), [(0, ValueError), ("a", TypeError), (1.5, TypeError)])
+def test_a_chunk_size_that_nobody_needs_is_checked_too(size, error):
+    inputs = tokens(*3 * [(1, 1, 5)])
+    for carried in ({}, {"return_state": True}):
+        with pytest.raises(error, match="chunk_size: expected"):
+            fast_attention(*inputs, backend="triton", chunk_size=size, **carried)
+
+
 def test_tokens_of_another_type_find_room():
     inputs = tokens((2, 6, 5), (2, 6, 5), (2, 6, 3))
     state = array = None

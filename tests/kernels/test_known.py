@@ -145,11 +145,18 @@ def test_a_trace_of_real_tensors_holds_the_operator():
     assert "fastattn_lite.attention" in str(traced.graph)
 
 
-@pytest.mark.parametrize("wrong", [{"is_causal": "yes"}, {"chunk_size": "x"}, {"chunk_size": 2.5}])
-def test_what_is_refused_once_is_refused_again(wrong):
+@pytest.mark.parametrize(
+    ("wrong", "error", "words"),
+    [
+        ({"is_causal": "yes"}, RuntimeError, "Expected a value of type"),
+        ({"chunk_size": "x"}, TypeError, "chunk_size: expected a whole number"),
+        ({"chunk_size": 2.5}, TypeError, "chunk_size: expected a whole number"),
+    ],
+)
+def test_what_is_refused_once_is_refused_again(wrong, error, words):
     fused(*tokens())
     for _ in range(2):
-        with pytest.raises(RuntimeError, match="Expected a value of type"):
+        with pytest.raises(error, match=words):
             fused(*tokens(), **wrong)
 
 
