@@ -179,7 +179,8 @@ def attend(
     }
     if in_operator:
         output = _by_operator(query, key, value, expansion, scale=factor, **options)
-        if facts is not None and is_fused and output.numel() * key.numel() > 0:
+        some = is_fused and all(x.numel() > 0 for x in (query, key, value))
+        if facts is not None and some:
             remember(facts, _by_kernels(expansion.coefficients, factor, is_causal))
         return output, None
     state = starting_moments(*kind)

@@ -50,7 +50,7 @@ def one_token(
     """
     held = Stream.of(state) or Held.of(state.sums, key, value)
     held = held.with_room(state.order, split_scale(state.key_map[1])[1], key, value)
-    latest, place = held.latest, places(key.device)[held.count]
+    latest, place = held.latest, places(key.device, held.latest.keys.shape[1])[held.count]
     tensors = (query, key, value, held.upper, held.lower, latest.keys, latest.values, place)
     options = held.shape, split_scale(state.key_map[1]), expansion.coefficients
     (output,) = again(of_any_lead, tensors, *options)

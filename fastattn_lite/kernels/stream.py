@@ -108,7 +108,7 @@ class Held:
         latest = Latest.empty(self.upper.shape[0], key, value)
         if self.count == 0:
             return replace(self, latest=latest)
-        place = places(self.upper.device)[self.count]
+        place = places(self.upper.device, self.latest.keys.shape[1])[self.count]
         tokens = self.upper, self.lower, self.latest.keys, self.latest.values, place
         upper, lower = again(fold, tokens, self.shape[-2:], order, root)
         return replace(self, upper=upper, lower=lower, latest=latest, count=0)
@@ -194,9 +194,9 @@ def fold(
 
 
 @functools.cache
-def places(device: torch.device) -> tuple[Tensor, ...]:
-    """Return the numbers from 0 to MOST on the device, each at an address of the same alignment."""
-    numbers = [[count, 0, 0, 0] for count in range(MOST + 1)]
+def places(device: torch.device, most: int) -> tuple[Tensor, ...]:
+    """Return the numbers from 0 to `most` on the device, each at an address of one alignment."""
+    numbers = [[count, 0, 0, 0] for count in range(most + 1)]
     return kept(numbers, torch.int32, device).unbind()
 
 

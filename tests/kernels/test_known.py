@@ -193,6 +193,7 @@ def test_a_known_step_skips_the_checks_and_is_the_same(known, monkeypatch):
     assert torch.equal(output, fused(*tokens(n=1), initial_state=first))
 
 
+@pytest.mark.filterwarnings("ignore::fastattn_lite.attention.ExpansionWarning")
 @pytest.mark.parametrize("other", [{"order": 1}, {"scale": 0.5}])
 def test_another_state_is_not_taken_for_it(other):
     right, wrong = step(None), step(None, **other)
