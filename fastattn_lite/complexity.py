@@ -22,6 +22,9 @@ from typing import Any
 from fastattn_lite._arrays import check_count, check_real
 from fastattn_lite.factorization import number_of_features
 
+LATEST_TOKENS = 64
+"""How many tokens of a stream the GPU kernels keep beside its moments at most."""
+
 
 def direct_flops(
     tokens: int, dim: int, value_dim: int | None = None, *, is_causal: bool = False
@@ -113,7 +116,7 @@ def stream_bytes(
     order: int,
     value_dim: int | None = None,
     *,
-    latest: int = 64,
+    latest: int = LATEST_TOKENS,
     read_bytes: float = 2,
     token_bytes: float = 2,
 ) -> float:

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from fastattn_lite.attention import ExpansionWarning, fast_attention
-from fastattn_lite.complexity import moment_numbers
+from fastattn_lite.complexity import LATEST_TOKENS, moment_numbers
 from fastattn_lite.expansion import taylor
 from fastattn_lite.gpu_benchmark import (
     CHECK_HEADS,
@@ -51,7 +51,7 @@ ROWS_AT_ONCE = 1_024
 ERROR_FLOOR = 1e-3
 PRODUCT_SIZE = 8_192
 COPY_SHAPE = (2**19, 1_024)
-ROUND = 64
+ROUND = LATEST_TOKENS
 """Tokens of a stream in a call of the kernels: after so many they add them to its moments."""
 
 

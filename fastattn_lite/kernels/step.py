@@ -21,7 +21,6 @@ from fastattn_lite.kernels.stream import (
     Held,
     Stream,
     orderings,
-    places,
     variables,
 )
 from fastattn_lite.moments import Moments
@@ -48,12 +47,11 @@ def one_token(
     Cost: the moments are read, R (d_v + 1) numbers, for tokens in bfloat16 to 8 binary digits from
     degree 2 on; with every `MOST`-th token they are read and written in float32.
     """
-    held = Stream.of(state) or Held.of(state.sums, key, value)
-    held = held.with_room(state.order, split_scale(state.key_map[1])[1], key, value)
-    latest, place = held.latest, places(key.device, held.latest.keys.shape[1])[held.count]
-    tensors = (query, key, value, held.upper, held.lower, latest.keys, latest.values, place)
-    options = held.shape, split_scale(state.key_map[1]), expansion.coefficients
-    (output,) = again(of_any_lead, tensors, *options)
+    held = state.held if isinstance(state, Stream) else None
+    held, roots = held or Held.of(state.sums, key, value), split_scale(state.key_map[1])
+    held = held.with_room(state.order, roots[1], key, value)
+    tensors = (query, key, value, *held.tensors())
+    (output,) = again(of_any_lead, tensors, held.shape, roots, expansion.coefficients)
     return output, Stream.after(state, held)
 
 

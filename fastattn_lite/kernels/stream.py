@@ -18,6 +18,7 @@ import torch
 
 from fastattn_lite._arrays import is_watched
 from fastattn_lite.attention import split_scale
+from fastattn_lite.complexity import LATEST_TOKENS
 from fastattn_lite.expansion import Expansion
 from fastattn_lite.factorization import feature_weights
 from fastattn_lite.kernels.decode import fold_kernel
@@ -26,9 +27,9 @@ from fastattn_lite.kernels.states import cdiv, padded_width
 from fastattn_lite.moments import Moments
 
 Tensor = torch.Tensor
-MOST = 64
+MOST = LATEST_TOKENS
 """So many tokens stand beside the moments at most. With more, a step reads more tokens; with
-fewer, it writes the moments more often; at d = 64 both cost the same bytes here."""
+fewer, it writes the moments more often. At d = 64 about 90 would move the fewest bytes."""
 TOKEN_TILE = 16
 """Latest tokens that are taken at once."""
 ROWS = 64
@@ -103,14 +104,17 @@ class Held:
         split = values[:, :numbers].reshape(len(bits), rows, columns - 1), values[:, numbers:, None]
         return torch.cat(split, -1)
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return all that the kernels read: the halves, the latest tokens, and their count."""
+        place = places(self.upper.device, self.latest.keys.shape[1])[self.count]
+        return self.upper, self.lower, self.latest.keys, self.latest.values, place
+
     def folded(self, order: int, root: float, key: Tensor, value: Tensor) -> Held:
         """Return the same with the latest tokens added, and room for tokens like these."""
         latest = Latest.empty(self.upper.shape[0], key, value)
         if self.count == 0:
             return replace(self, latest=latest)
-        place = places(self.upper.device, self.latest.keys.shape[1])[self.count]
-        tokens = self.upper, self.lower, self.latest.keys, self.latest.values, place
-        upper, lower = again(fold, tokens, self.shape[-2:], order, root)
+        upper, lower = again(fold, self.tensors(), self.shape[-2:], order, root)
         return replace(self, upper=upper, lower=lower, latest=latest, count=0)
 
     def with_room(self, order: int, root: float, key: Tensor, value: Tensor) -> Held:
@@ -128,11 +132,7 @@ class Stream(Moments):
     """Moments of which the latest tokens stand beside the sum, until somebody asks for it."""
 
     held: Held | None = None
-
-    @classmethod
-    def of(cls, state: Moments) -> Held | None:
-        """Return what a state holds, or `None` where its sums are all there is."""
-        return state.held if isinstance(state, cls) else None
+    """What it holds, or `None` where its sums are all there is."""
 
     @classmethod
     def after(cls, state: Moments, held: Held) -> Stream:
