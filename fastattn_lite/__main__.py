@@ -157,7 +157,7 @@ def measured_on_gpu(given: argparse.Namespace, file: RunFile | None) -> benchmar
         print(f"{given.json} is there already: it is replaced when all is measured, not before")
     survey = gpu_benchmark.run(
         plan,
-        Progress(len(plan.cases()) + 1),
+        Progress(plan.steps()),
         say,
         earlier=earlier.get("samples"),
         store=functools.partial(store_on_gpu, None if is_kept else file),

@@ -290,18 +290,24 @@ def race_findings(ratios: dict[int, float], dim: int, is_causal: bool) -> dict[s
     return found
 
 
+def crossing(ratios: dict[int, float]) -> tuple[int, int] | None:
+    """Return the neighbouring sizes between which the speed-up comes to stay above 1, if any do."""
+    sizes = sorted(ratios)
+    slower = [size for size in sizes if ratios[size] < 1]
+    if not slower or slower[-1] == sizes[-1]:
+        return None
+    return slower[-1], sizes[sizes.index(slower[-1]) + 1]
+
+
 def crossover(ratios: dict[int, float]) -> float | None:
     """Return the number of tokens from which the speed-up stays above 1.
 
     Interpolated between two sizes, straight in log n and log ratio. None where the largest size
     is still slower; the smallest size, then an upper bound, where every size is faster.
     """
-    sizes = sorted(ratios)
-    slower = [size for size in sizes if ratios[size] < 1]
-    if not slower:
-        return float(sizes[0])
-    if slower[-1] == sizes[-1]:
-        return None
-    left, right = slower[-1], sizes[sizes.index(slower[-1]) + 1]
+    pair = crossing(ratios)
+    if pair is None:
+        return None if ratios[max(ratios)] < 1 else float(min(ratios))
+    left, right = pair
     below, above = math.log(ratios[left]), math.log(ratios[right])
     return left * (right / left) ** (below / (below - above))

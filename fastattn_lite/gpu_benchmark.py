@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from fastattn_lite import machine
-from fastattn_lite.benchmark import Finding, crossover
+from fastattn_lite.benchmark import Finding, crossing, crossover
 from fastattn_lite.complexity import fast_flops, moment_numbers, stream_bytes
 
 IMPLEMENTATIONS = {
@@ -47,6 +47,8 @@ DECODE_HEADS, CACHED_TOKENS, STATE_NUMBERS = 4_096, 2**22, 2**30
 """A step of one token is short: as many heads as these bounds let through keep a GPU busy."""
 DECODE_TOKENS = 1_024
 CAPABILITY = (8, 0)
+NARROW = 1.25
+"""Sizes are added around a crossover until the two beside it are not farther apart."""
 PRODUCT, COPY, IN_GRAPH, CLOCK = "bf16 product", "device copy", ", in a graph", ", clock"
 GRAPH_TOKENS = 16_384
 """Up to so many tokens the time that the host takes to start a call can show."""
@@ -91,6 +93,11 @@ class Problem:
     def form(self) -> str:
         """Whether every token meets all keys; the last one does in any case."""
         return "causal" if self.is_causal else "full"
+
+    @property
+    def is_race(self) -> bool:
+        """Whether the kernels are compared with softmax, so that there is a crossover to find."""
+        return self.order == 2 and set(SOFTMAX) <= set(self.names)
 
     def __str__(self) -> str:
         words = (self.direction, *(() if self.is_decode else (self.form,)))
@@ -182,6 +189,11 @@ class Plan:
             if problem.span[0] <= tokens <= problem.span[1]
             for name in problem.names
         ]
+
+    def steps(self) -> int:
+        """Return how many reports a run makes: the device, each case, each crossover."""
+        races = sum(problem.is_race for problem in self.problems())
+        return 1 + len(self.cases()) + races
 
     def heads_for(self, tokens: int, problem: Problem) -> int:
         """Return how many heads there are at a size; for one token a power of 2 of its own."""
@@ -284,7 +296,7 @@ class Survey:
     samples: Samples = field(default_factory=list[dict[str, Any]])
     known: Times = field(default_factory=lambda: Times([]))
     left_out: list[Case] = field(default_factory=list[Case])
-    _ended: set[tuple[Problem, str]] = field(default_factory=set[tuple[Problem, str]])
+    _ended: dict[tuple[Problem, str], int] = field(default_factory=dict[tuple[Problem, str], int])
     _last: dict[tuple[Problem, str], tuple[Case, float]] = field(
         default_factory=dict[tuple[Problem, str], tuple[Case, float]]
     )
@@ -293,7 +305,7 @@ class Survey:
         """Check and measure one case, or say why not."""
         key = (case.problem, case.name)
         known = self.known.of(case.name, case.problem)
-        if key in self._ended:
+        if case.tokens >= self._ended.get(key, math.inf):
             return
         if case.tokens in known:
             self._last[key] = (case, known[case.tokens] * case.heads)
@@ -326,7 +338,7 @@ class Survey:
 
     def _end(self, case: Case, reason: str) -> None:
         """Leave an implementation out from this size of the problem on."""
-        self._ended.add((case.problem, case.name))
+        self._ended[case.problem, case.name] = case.tokens
         self.notice(f"skipped from here on: {case}: {reason}")
 
 
@@ -390,14 +402,35 @@ def run(
     report(f"{PRODUCT} and {COPY}")
     if not earlier:
         survey.samples += gpu_calls.peaks(plan.repeats)
-    for _, cases in itertools.groupby(plan.cases(), operator.attrgetter("problem")):
+    for problem, cases in itertools.groupby(plan.cases(), operator.attrgetter("problem")):
         for case in cases:
             report(str(case))
             survey.take(case)
+        if problem.is_race:
+            report(f"crossover: {problem}")
+            close_in(survey, plan, problem)
         store(survey.samples)
     for line in left_out_lines(survey.left_out):
         notice(line)
     return survey
+
+
+def close_in(survey: Survey, plan: Plan, problem: Problem) -> None:
+    """Measure sizes around the crossovers, of calls and in a graph, each halfway between two."""
+    for how in ("", IN_GRAPH):
+        tried = set[int]()
+        while (tokens := halfway(Times(survey.samples), problem, how)) not in {None, *tried}:
+            tried.add(tokens)
+            for name in ("fused", *SOFTMAX):
+                survey.take(Case(problem, name, tokens, plan.heads_for(tokens, problem)))
+
+
+def halfway(times: Times, problem: Problem, how: str) -> int | None:
+    """Return a size between those around a crossover; `None` where they are near or none is."""
+    pair = crossing(speed_ups(times, problem, how))
+    if pair is None or pair[1] <= NARROW * pair[0]:
+        return None
+    return 64 * round(math.sqrt(pair[0] * pair[1]) / 64)
 
 
 def findings(samples: Samples) -> dict[str, Finding]:
@@ -501,18 +534,23 @@ def race_findings(times: Times, problem: Problem) -> dict[str, Finding]:
     return found
 
 
-def crossover_finding(times: Times, problem: Problem, word: str, how: str) -> dict[str, Finding]:
-    """Return from how many tokens the kernels are faster than softmax; None if they never are."""
+def speed_ups(times: Times, problem: Problem, how: str) -> dict[int, float]:
+    """Return the time of the faster softmax backend over that of the kernels, by tokens."""
     fused, best = times.of("fused", problem, how), dict[int, float]()
     for name in SOFTMAX:
         for tokens, seconds in times.of(name, problem, how).items():
             best[tokens] = min(seconds, best.get(tokens, math.inf))
-    ratios = {tokens: best[tokens] / fused[tokens] for tokens in sorted(best.keys() & fused.keys())}
+    return {tokens: best[tokens] / fused[tokens] for tokens in best.keys() & fused.keys()}
+
+
+def crossover_finding(times: Times, problem: Problem, word: str, how: str) -> dict[str, Finding]:
+    """Return from how many tokens the kernels are faster than softmax; None if they never are."""
+    ratios = speed_ups(times, problem, how)
     if not ratios:
         return {}
-    crossing = crossover(ratios)
+    tokens = crossover(ratios)
     text = f"{problem}: crossover with the faster of FlashAttention and cuDNN{how} (goal: H200)"
-    value = None if crossing is None else round(crossing)
+    value = None if tokens is None else round(tokens)
     return {word + _key("", problem): Finding(text, value, "tokens", _crossover_goal(problem))}
 
 

@@ -136,7 +136,7 @@ def test_the_budget_stops_new_cases_and_names_what_is_left_out(monkeypatch):
     done = gpu_benchmark.run(plan, reported.append, heard.append, Clock())
     assert len(done.samples) == 2
     assert len(done.left_out) == len(plan.cases()) - 2
-    assert len(reported) == len(plan.cases()) + 1, "the steps that the bar counts"
+    assert len(reported) == plan.steps(), "the steps that the bar counts"
     assert heard[0] == (
         "left out, for the time was used up: cudnn: forward, full, order 2, d = 64, n = "
         "256, 512, 1,024, 2,048, 4,096, 8,192, 16,384, 65,536, 262,144, 1,048,576"
@@ -166,6 +166,69 @@ def test_a_resumed_run_measures_what_was_left_out_and_nothing_twice(monkeypatch)
     assert first.samples[: len(done.samples)] == done.samples
     whole = gpu_benchmark.run(Plan(budget=1e9), print, print, Clock())
     assert {str(s) for s in whole.samples} >= {str(s) for s in first.samples}
+
+
+def race(monkeypatch, fixed: float, heard: list, **options) -> Survey:
+    """Return a made-up run: the kernels linear behind a fixed time, softmax quadratic."""
+
+    def measure(case, _):
+        n = case.tokens
+        seconds = fixed + 1e-8 * n if case.name == "fused" else 1e-11 * n * n
+        if case.name == "flash":
+            seconds *= 1.5
+        what = f"{case.name}, {case.problem.direction}"
+        in_graph = case.sample(what + IN_GRAPH, [seconds - fixed * (case.name == "fused")])
+        return [case.sample(what, [seconds]), *([in_graph] if case.in_graph else [])]
+
+    monkeypatch.setattr(gpu_benchmark, "check_device", lambda: None)
+    monkeypatch.setattr(gpu_calls, "check", lambda *_: [])
+    monkeypatch.setattr(gpu_calls, "peaks", lambda _: FULL_PEAKS)
+    monkeypatch.setattr(gpu_calls, "measure", measure)
+    monkeypatch.setattr(gpu_benchmark, "LONGEST_CALL", 0.01)
+    return gpu_benchmark.run(Plan(), print, heard.append, **options)
+
+
+def sizes_of(samples, name: str, problem: Problem, how: str = "") -> list[int]:
+    """Return the sizes of one problem that were measured, sorted."""
+    return sorted(gpu_benchmark.Times(samples).of(name, problem, how))
+
+
+@pytest.mark.parametrize("fixed", [0.0, 5e-5, 1e-3])
+def test_sizes_close_in_on_the_crossovers(fixed, monkeypatch):
+    found = race(monkeypatch, fixed, heard := [])
+    assert any("a call would take" in line for line in heard), "flash ends before the kernels do"
+    for problem in (p for p in Plan().problems() if p.is_race and not p.is_decode):
+        for how, exact in (("", 500 + math.sqrt(250_000 + fixed / 1e-11)), (IN_GRAPH, 1_000)):
+            if how and problem.is_trained:
+                continue
+            ratios = gpu_benchmark.speed_ups(gpu_benchmark.Times(found.samples), problem, how)
+            left, right = gpu_benchmark.crossing(ratios)
+            assert left <= exact <= right <= gpu_benchmark.NARROW * left
+            assert all(size % 64 == 0 for size in ratios)
+            assert gpu_benchmark.crossover(ratios) == pytest.approx(exact, rel=0.02)
+
+
+def test_a_resumed_run_closes_in_no_further(monkeypatch):
+    first = race(monkeypatch, 5e-5, heard := [])
+    again = race(monkeypatch, 5e-5, heard, earlier=first.samples)
+    assert again.samples == first.samples
+
+
+def test_without_time_nobody_closes_in_and_it_is_said(monkeypatch):
+    clock, problem = Clock(), Plan().problems()[0]
+    cases = [case for case in Plan().cases() if case.problem == problem]
+    monkeypatch.setattr(Clock, "__call__", lambda self: self.now)
+    heard: list[str] = []
+    original = gpu_benchmark.close_in
+
+    def close_in(*given):
+        clock.now = 1e9
+        original(*given)
+
+    monkeypatch.setattr(gpu_benchmark, "close_in", close_in)
+    found = race(monkeypatch, 5e-5, heard, clock=clock)
+    assert set(sizes_of(found.samples, "fused", problem)) <= {case.tokens for case in cases}
+    assert f"left out, for the time was used up: fused: {problem}, n = 2,880, 704" in heard
 
 
 def test_a_resumed_run_knows_from_the_stored_sizes_what_would_take_too_long():

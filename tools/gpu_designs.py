@@ -333,7 +333,11 @@ def in_full() -> contextlib.AbstractContextManager[Any]:
 
 def row_tiles(count: int) -> Change:
     """Return the change to so many tiles of rows a program."""
-    return lambda: mock.patch.object(kernels("step"), "TILES", count)
+
+    def tiles(_dim: int, _group: int) -> int:
+        return count
+
+    return lambda: mock.patch.object(kernels("step"), "tiles_of", tiles)
 
 
 FULL = (FULL_64, (128, False), FULL_32)
@@ -362,13 +366,18 @@ DECODE_DESIGNS = (
     ),
     Design(
         "1 tile of rows",
-        "Twice the partial sums. A run by hand had shown the outcome.",
+        "Two or four times the partial sums. A run by hand had shown the outcome.",
         row_tiles(1), FULL,
     ),
     Design(
+        "2 tiles of rows",
+        "Twice the partial sums. An earlier run and one by hand had shown the outcome.",
+        row_tiles(2), ((128, False),),
+    ),
+    Design(
         "4 tiles of rows",
-        "Half the partial sums. A run by hand had shown the outcome.",
-        row_tiles(4), FULL,
+        "Half the partial sums. An earlier run and one by hand had shown the outcome.",
+        row_tiles(4), (FULL_64, FULL_32),
     ),
 )  # fmt: skip
 DESIGNS_OF = {"": DESIGNS, "backward": BACKWARD_DESIGNS, "decode": DECODE_DESIGNS}

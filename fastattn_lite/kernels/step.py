@@ -29,8 +29,6 @@ Tensor = torch.Tensor
 WARP = 32
 """Threads. A tile of a state has as many rows as threads: then each thread makes the features of
 one row, and the compiler lets all share them."""
-TILES = 2
-"""Tiles of rows that a program takes one after the other for a single query."""
 PARTS_TILE = 4096
 """Numbers of the partial sums that are added at once."""
 
@@ -94,7 +92,7 @@ def step(
     Shapes: query (states, group, d), key (states, d), value (states, d_v), the state as in `Held`.
     """
     (heads, group, dim), width = query.shape, value.shape[1]
-    padded, tiles = padded_width(width), TILES if group == 1 else 1
+    padded, tiles = padded_width(width), tiles_of(dim, group)
     parts = cdiv(rows, WARP * tiles) + 1
     sums = room((heads * group, parts, width + 1), torch.float32, query.device)
     output = room((heads, group, width), value.dtype, value.device)
@@ -113,6 +111,16 @@ def step(
         sums, output, parts, WIDTH=width, E=padded, BP=PARTS_TILE // padded, num_warps=4,
     )  # fmt: skip
     return (output,)
+
+
+def tiles_of(dim: int, group: int) -> int:
+    """Return how many tiles of rows a program takes one after the other.
+
+    Only a single query takes several. Wide heads have rows enough for all multiprocessors.
+    """
+    if group != 1:
+        return 1
+    return 4 if dim > 64 else 2
 
 
 def exact_rows(dtype: torch.dtype, dim: int, rows: int) -> int:

@@ -34,7 +34,7 @@ def choices(dim: int) -> tuple[object, ...]:
     passes = (forward, backward)
     tiles = [dataclasses.astuple(each.settings_for(like, 2, dim, dim)) for each in passes]
     cuts = [each.cut_causal(5_000, dim, 2) for each in passes]
-    of_decoding = stream.MOST, step.TILES, step.exact_rows
+    of_decoding = stream.MOST, step.tiles_of(dim, 1), step.exact_rows
     return *tiles, rows.rows_of(2, dim).panels, *cuts, forward.runs, *of_decoding
 
 
