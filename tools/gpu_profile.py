@@ -28,7 +28,8 @@ CASES = {
     "full-32": Problem(32, 2, False, False, ("fused",)),
     "causal-64": Problem(64, 2, True, False, ("fused",)),
     "causal-32": Problem(32, 2, True, False, ("fused",)),
-    "training-64": Problem(64, 2, True, True, ("fused",)),
+    "training-full-64": Problem(64, 2, False, True, ("fused",)),
+    "training-causal-64": Problem(64, 2, True, True, ("fused",)),
     "order-1": Problem(64, 1, True, False, ("fused",)),
     "decode-64": Problem(64, 2, False, False, ("fused",), is_decode=True),
 }
