@@ -122,9 +122,9 @@ def stream_bytes(
 ) -> float:
     """Return the bytes that one token of a stream moves, with `latest` tokens beside the moments.
 
-    Formula: N b_r + (d+1)(d_v+1)(4 - b_r) + 8 N / K + (d + d_v)(K + 3)/2 b, N = R (d_v + 1) and
-    K = `latest`: a step reads b_r bytes of a number of degree 2 or more; with every K-th one all
-    are read and written in float32; (K - 1)/2 tokens of b bytes a number are read on average, and
+    Formula: N b_r + (d+1)(d_v+1)(4 - b_r) + 8 N / L + (d + d_v)(L + 3)/2 b, N = R (d_v + 1) and
+    L = `latest`: a step reads b_r bytes of a number of degree 2 or more; with every L-th one all
+    are read and written in float32; (L - 1)/2 tokens of b bytes a number are read on average, and
     one is written and added later. Units: bytes (d = 64, order 2: 313,304).
     Cost: O(1). Raises `TypeError` or `ValueError` naming the argument that does not fit.
     Equation: eq-stream-bytes (chapter complexity_scaling).

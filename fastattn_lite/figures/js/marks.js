@@ -119,7 +119,8 @@ export function labelOf(mark, { x, y, box }) {
   if (mark.at) return { px: x(mark.at[0]), py: y(mark.at[1]), label, mark, anchor: mark.anchor ?? "start" };
   if (mark.kind === "band") return { px: (Math.max(box.left, x(mark.from)) + Math.min(box.right, x(mark.to))) / 2, py: box.top + 14, label, mark, anchor: "middle" };
   if (mark.kind === "bracket") return { px: x(mark.x) + 6, py: Math.min(y(mark.from), y(mark.to)) - 7, label, mark, anchor: "end" };
-  if (mark.kind === "rule") return { px: mark.x === undefined ? box.right : x(mark.x) + 6, py: mark.x === undefined ? y(mark.y) - 6 : box.top + 12, label, mark, anchor: mark.x === undefined ? "end" : "start" };
+  if (mark.kind === "rule" && mark.x === undefined) return { px: box.right, py: y(mark.y) - 6, label, mark, anchor: "end" };
+  if (mark.kind === "rule") return { px: x(mark.x) + (mark.anchor === "end" ? -6 : 6), py: box.top + 12, label, mark, anchor: mark.anchor ?? "start" };
   const visible = (mark.points ?? []).filter(([px, py]) => Number.isFinite(py)
     && x(px) >= box.left && x(px) <= box.right && y(py) >= box.top && y(py) <= box.bottom);
   if (!visible.length) return undefined;

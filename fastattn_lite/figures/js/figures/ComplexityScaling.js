@@ -100,8 +100,9 @@ function picture(frame, state, lines, crossings) {
     ...shown.flatMap(({ points, series }) => points.map(([n, ...ends]) => ({ kind: "line", series, points: ends.map((value) => [n, value]) }))),
     ...shown.map(({ points, series, shape }) => ({ kind: "points", series, shape, points })),
   ];
-  for (const { tokens } of crossings.filter((crossing) => crossing.tokens !== null)) {
-    marks.push({ kind: "rule", x: tokens, series: "accent", label: frame.say("crossover_mark", { tokens: formatNumber(Math.round(tokens)) }) });
+  for (const { source, tokens } of crossings.filter((crossing) => crossing.tokens !== null)) {
+    const label = frame.say("crossover_on", { source, tokens: formatNumber(Math.round(tokens)) });
+    marks.push({ kind: "rule", x: tokens, series: "accent", label, anchor: "end" });
   }
   if (!shown.length) marks.push({ kind: "text", series: "text", text: frame.say("empty"), at: [3e3, 1e-2], anchor: "middle" });
   return {
