@@ -57,6 +57,15 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
     return noted
 
 
+@pytest.fixture(params=["moments", "pairs"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Take every problem by its moments, then every one by its scores, whatever is faster."""
+    from fused import take
+
+    take(monkeypatch, request.param)
+    return request.param
+
+
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> dict[Any, Any]:
     """Return the calls that are known to be taken by the kernels, none at the start of a test."""

@@ -1,0 +1,66 @@
+"""What tests of the fused kernels share: tokens, how far numbers are apart, and both forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from fastattn_lite import Expansion
+from fastattn_lite.kernels import backward, forward
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+SINGLE, HALF = torch.float32, torch.float16
+FLOOR = {SINGLE: 1e-6, HALF: 1e-3, torch.bfloat16: 8e-3}
+"""About one unit in the last place of each type, eight in float32: summation orders differ."""
+BOTH_FORMS = pytest.mark.usefixtures("form")
+
+
+def tokens(*shapes: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    made = [torch.randn(shape, generator=generator) for shape in shapes]
+    return [x.to(DEVICE, dtype) for x in made]
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    found, expected = found.detach().double(), expected.detach()
+    return float((found - expected).norm() / expected.norm())
+
+
+def plain(
+    query: Tensor, key: Tensor, value: Tensor, expansion: Expansion, is_causal: bool
+) -> Tensor:
+    """Return the same formula in the plain products of the inputs' own type."""
+    scores = query @ key.mT * query.shape[-1] ** -0.5
+    coefficients = enumerate(expansion.coefficients)
+    terms: list[Tensor] = [a * scores**degree for degree, a in coefficients]
+    weights = sum(terms[1:], terms[0])
+    weights = weights.tril() if is_causal else weights
+    return weights @ value / weights.sum(-1, keepdim=True)
+
+
+def take(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """Take every problem by its moments, or every one by its scores, whatever is faster."""
+
+    def takes_pairs(*_: object) -> bool:
+        return form == "pairs"
+
+    for module in (forward, backward):
+        monkeypatch.setattr(module, "takes_pairs", takes_pairs)
+
+
+def poison_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fill every tensor that is made without values with NaN: what is not written shows."""
+    make = {name: getattr(torch, name) for name in ("empty", "empty_like")}
+    for name, function in make.items():
+        monkeypatch.setattr(torch, name, poisoned(function))
+
+
+def poisoned(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def made(*args: object, **options: object) -> Tensor:
+        new = function(*args, **options)
+        return new.fill_(float("nan")) if new.is_floating_point() else new
+
+    return made
