@@ -419,7 +419,9 @@ def close_in(survey: Survey, plan: Plan, problem: Problem) -> None:
     """Measure sizes around the crossovers, of calls and in a graph, each halfway between two."""
     for how in ("", IN_GRAPH):
         tried = set[int]()
-        while (tokens := halfway(Times(survey.samples), problem, how)) not in {None, *tried}:
+        while (tokens := halfway(Times(survey.samples), problem, how)) is not None:
+            if tokens in tried:  # it could not be measured
+                break
             tried.add(tokens)
             for name in ("fused", *SOFTMAX):
                 survey.take(Case(problem, name, tokens, plan.heads_for(tokens, problem)))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from fastattn_lite.kernels.differentiate import (
+    largest_kernel,
     pairs_key_kernel,
     pairs_query_kernel,
     score_gradient_kernel,
@@ -40,16 +41,18 @@ from fastattn_lite.kernels.states import (
 
 LONGEST_CHUNK = 2**30
 """A chunk that holds all tokens."""
+PARTS = 64
+"""Parts of the tokens in which the largest gradient is looked for, in float16."""
 
 
 @dataclass(frozen=True)
 class Upstream:
-    """c_i = g_i / (gain G_i), d_i = c_i . o_i and d_i q_i; gain keeps c_i within float16."""
+    """c_i = g_i / (gain G_i), d_i = c_i . o_i and d_i q_i; the gain of each head (heads,)."""
 
     scaled: Tensor
     inner: Tensor
     offsets: Tensor
-    gain: float
+    gains: Tensor
 
 
 def attention_backward(
@@ -61,7 +64,7 @@ def attention_backward(
     Shapes: (h, n, d) or (h, n, d_v), normaliser (h, n) in float32; all but the gradient lie
     contiguous. Formulas: see `differentiate`.
     """
-    up = upstream(gradient, output, normaliser, query, is_causal)
+    up = upstream(gradient, output, normaliser, query)
     tokens, order = (query, key, value), len(coefficients) - 1
     if takes_pairs(query.shape, key.shape[1], order, is_causal):
         return pair_gradients(*tokens, up, coefficients, is_causal, query.dtype)
@@ -76,20 +79,26 @@ def attention_backward(
     return of_query, of_key, of_value
 
 
-def upstream(
-    gradient: Tensor, output: Tensor, normaliser: Tensor, query: Tensor, is_causal: bool
-) -> Upstream:
+def upstream(gradient: Tensor, output: Tensor, normaliser: Tensor, query: Tensor) -> Upstream:
     """Return what the gradients need of the output's gradient."""
     (heads, tokens, dim), width = query.shape, output.shape[2]
-    gain = 2.0 ** -round((0.5 if is_causal else 1.0) * (max(tokens, 1) - 1).bit_length())
     scaled, offsets = room_like(output), room_like(query)
-    inner = room_like(normaliser)
+    inner, gains = room_like(normaliser), room((heads,), torch.float32, query.device)
+    largest, given = gains, (gradient, output, normaliser, query)
+    parts = PARTS if query.dtype == torch.float16 else 0
+    sizes = {"D": padded_width(dim), "E": padded_width(width), "BM": 64, "PARTS": parts}
+    if parts > 0:
+        largest = room((heads, parts), torch.float32, query.device)
+        launch(
+            largest_kernel, (parts, heads),
+            *given, largest, tokens, cdiv(tokens, parts), *gradient.stride(), dim, width, **sizes,
+        )  # fmt: skip
     launch(
         upstream_kernel, (cdiv(tokens, 64), heads),
-        gradient, output, normaliser, query, scaled, inner, offsets, tokens, gain,
-        *gradient.stride(), dim, width, D=padded_width(dim), E=padded_width(width), BM=64,
+        *given, scaled, inner, offsets, largest, gains, tokens, *gradient.stride(), dim, width,
+        **sizes,
     )  # fmt: skip
-    return Upstream(scaled, inner, offsets, gain)
+    return Upstream(scaled, inner, offsets, gains)
 
 
 def room_like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -107,7 +116,7 @@ def pair_gradients(
     chosen = settings_for(query, len(coefficients) - 1, padded_width(dim), padded_width(width))
     tile = chosen.pair_keys
     given = (query, key, value, up.scaled, up.inner)
-    sizes = (queries, keys, chunk, dim, width, *four(coefficients), up.gain)
+    sizes = (queries, keys, chunk, dim, width, *four(coefficients), up.gains)
     constants = {
         "ORDER": len(coefficients) - 1, "D": padded_width(dim), "B": tile, "CAUSAL": is_causal,
         "E": padded_width(width), "PRECISION": precision(query.dtype),
@@ -134,7 +143,7 @@ def query_gradient(
     means = combine(with_values, coefficients, direction, dtype, derivative=True)
     offsets = combine(with_keys, slopes(coefficients), direction, dtype)
     base = None if local is None else local[0]
-    return score_gradient(q.x, up.scaled, up.inner, offsets, means, coefficients, up.gain, base)
+    return score_gradient(q.x, up.scaled, up.inner, offsets, means, coefficients, up.gains, base)
 
 
 def key_gradients(
@@ -146,16 +155,16 @@ def key_gradients(
     with_scaled, with_offsets = accumulate(q, up.scaled, up.offsets, order, cut)
     means = combine(with_scaled, coefficients, direction, dtype)
     _, of_key, of_value = (None, None, None) if local is None else local
-    value_part = value_gradient(k.x, value, means, coefficients, up.gain, of_value)
+    value_part = value_gradient(k.x, value, means, coefficients, up.gains, of_value)
     means = combine(with_scaled, coefficients, direction, dtype, derivative=True)
     offsets = combine(with_offsets, slopes(coefficients), direction, dtype)
-    key_part = score_gradient(k.x, value, None, offsets, means, coefficients, up.gain, of_key)
+    key_part = score_gradient(k.x, value, None, offsets, means, coefficients, up.gains, of_key)
     return key_part, value_part
 
 
 def score_gradient(
     x: Tensor, z: Tensor, factor: Tensor | None, offsets: Weighted, means: Weighted,
-    coefficients: Coefficients, gain: float, local: Tensor | None,
+    coefficients: Coefficients, gains: Tensor, local: Tensor | None,
 ) -> Tensor:  # fmt: skip
     """Return the gradient of x through the scores: times z, less the offsets times a factor."""
     (heads, tokens, dim), gradient = x.shape, room_like(x)
@@ -164,7 +173,7 @@ def score_gradient(
         score_gradient_kernel, (cdiv(tokens, chosen.tokens), heads),
         x, z, x if factor is None else factor, *arguments(offsets), *arguments(means),
         gradient if local is None else local, gradient, tokens, means.tokens,
-        means.chunks.size, means.chunks.count, coefficients[1], gain, dim, z.shape[2],
+        means.chunks.size, means.chunks.count, coefficients[1], gains, dim, z.shape[2],
         PANELS=means.panels, R=means.rows, OFFSET_PANELS=offsets.panels, OFFSET_R=offsets.rows,
         ORDER=means.order, D=means.width, E=means.columns, BM=chosen.tokens,
         DIRECTION=means.direction, FACTOR=factor is not None, UNROLL=chosen.joined,
@@ -174,7 +183,7 @@ def score_gradient(
 
 
 def value_gradient(
-    k: Tensor, value: Tensor, means: Weighted, coefficients: Coefficients, gain: float,
+    k: Tensor, value: Tensor, means: Weighted, coefficients: Coefficients, gains: Tensor,
     local: Tensor | None,
 ) -> Tensor:  # fmt: skip
     """Return the gradient of the values."""
@@ -183,7 +192,7 @@ def value_gradient(
     launch(
         value_gradient_kernel, (cdiv(tokens, chosen.tokens), heads),
         k, *arguments(means), gradient if local is None else local, gradient, tokens,
-        means.tokens, means.chunks.size, means.chunks.count, coefficients[0], gain, dim,
+        means.tokens, means.chunks.size, means.chunks.count, coefficients[0], gains, dim,
         value.shape[2], PANELS=means.panels, R=means.rows, ORDER=means.order, D=means.width,
         E=means.columns, BM=chosen.tokens, DIRECTION=means.direction, UNROLL=chosen.joined,
         STAGES=chosen.stages, PRECISION=precision(k.dtype), num_warps=chosen.warps,

@@ -7,6 +7,9 @@ With c_i = g_i / G_i and d_i = g_i . o_i / G_i, g the gradient of the output,
 
 Sums over other chunks come through moments; those within a chunk, and all of few tokens, through
 the scores: the kernels that are called pairs.
+
+In float16 c_i and d_i q_i are divided by a gain, one for each head, that takes the largest of them
+well into its range: G_i grows with i under a mask, and a gradient may come in any scale.
 """
 
 import triton
@@ -17,21 +20,66 @@ from fastattn_lite.kernels.evaluate import linear_form, state_place
 from fastattn_lite.kernels.pairs import polynomial
 
 
+@triton.jit
+def upstream_tile(
+    g, o, normaliser, h, m, tokens, stride_h, stride_n, stride_e, width, E: tl.constexpr,
+    BM: tl.constexpr,
+):  # fmt: skip
+    """Return g_i / G_i and its product with o_i for the tokens from m on."""
+    t, e = tl.arange(0, BM), tl.arange(0, E)
+    total = tl.load(normaliser + h * tokens + m + t, mask=m + t < tokens, other=1.0)
+    upstream = load_tokens(g + h * stride_h, m, t, tokens, stride_n, stride_e, e, width)
+    scaled = upstream.to(tl.float32) / total[:, None]
+    outputs = load_tokens(o + h * tokens * width, m, t, tokens, width, 1, e, width)
+    return scaled, sum_products(scaled, outputs.to(tl.float32), 1)
+
+
+@triton.jit(do_not_specialize=["tokens", "part"])
+def largest_kernel(
+    g, o, normaliser, q, largest, tokens, part, stride_h, stride_n, stride_e, dim, width,
+    D: tl.constexpr, E: tl.constexpr, BM: tl.constexpr, PARTS: tl.constexpr,
+):  # fmt: skip
+    """Write the largest |c_i| and |d_i| max |q_i| / 32 of a part of the tokens, for a gain of 1."""
+    h, begin = tl.program_id(1).to(tl.int64), tl.program_id(0) * part
+    t, i = tl.arange(0, BM), tl.arange(0, D)
+    most = tl.zeros([BM], tl.float32)
+    for m in range(begin, tl.minimum(begin + part, tokens), BM):
+        scaled, inner = upstream_tile(
+            g, o, normaliser, h, m, tokens, stride_h, stride_n, stride_e, width, E, BM
+        )
+        query = load_tokens(q + h * tokens * dim, m, t, tokens, dim, 1, i, dim)
+        offset = tl.abs(inner) * tl.max(tl.abs(query.to(tl.float32)), 1) / 32
+        length = tl.sqrt(tl.sum(scaled * scaled, 1))
+        most = tl.maximum(most, tl.maximum(length, offset))
+    tl.store(largest + h * PARTS + tl.program_id(0), tl.max(most, 0))
+
+
+@triton.jit
+def gain_of(largest, h, PARTS: tl.constexpr):
+    """Return the power of two by which c_i is divided, so that the largest is about 2^9."""
+    most = tl.max(tl.load(largest + h * PARTS + tl.arange(0, PARTS)), 0)
+    bits = tl.maximum(most, 1e-30).to(tl.int32, bitcast=True) & 0x7F800000
+    return bits.to(tl.float32, bitcast=True) / 256
+
+
 @triton.jit(do_not_specialize=["tokens"])
 def upstream_kernel(
-    g, o, normaliser, q, c, d, offsets, tokens, gain, stride_h, stride_n, stride_e, dim, width,
-    D: tl.constexpr, E: tl.constexpr, BM: tl.constexpr,
+    g, o, normaliser, q, c, d, offsets, largest, gains, tokens, stride_h, stride_n, stride_e, dim,
+    width, D: tl.constexpr, E: tl.constexpr, BM: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
-    """Write c_i = g_i / (gain G_i), d_i = c_i . o_i and d_i q_i."""
+    """Write c_i = g_i / (gain G_i), d_i = c_i . o_i and d_i q_i; without PARTS the gain is 1."""
     m = tl.program_id(0) * BM
     h = tl.program_id(1).to(tl.int64)
     t, i, e = tl.arange(0, BM), tl.arange(0, D), tl.arange(0, E)
     there = m + t < tokens
-    total = tl.load(normaliser + h * tokens + m + t, mask=there, other=1.0)
-    upstream = load_tokens(g + h * stride_h, m, t, tokens, stride_n, stride_e, e, width)
-    scaled = upstream.to(tl.float32) / (gain * total)[:, None]
-    outputs = load_tokens(o + h * tokens * width, m, t, tokens, width, 1, e, width)
-    inner = sum_products(scaled, outputs.to(tl.float32), 1)
+    gain = 1.0
+    if PARTS > 0:
+        gain = gain_of(largest, h, PARTS)
+    tl.store(gains + h, gain, mask=m == 0)
+    scaled, inner = upstream_tile(
+        g, o, normaliser, h, m, tokens, stride_h, stride_n, stride_e, width, E, BM
+    )
+    scaled, inner = scaled / gain, inner / gain
     query = load_tokens(q + h * tokens * dim, m, t, tokens, dim, 1, i, dim)
     at = h * tokens + m + t
     tl.store(d + at, inner, mask=there)
@@ -58,7 +106,7 @@ def store_gradient(
 
 @triton.jit(do_not_specialize=["tokens", "held", "chunks"])
 def value_gradient_kernel(
-    k, states, sums, first, second, local, gradient, tokens, held, chunk, chunks, a0, gain,
+    k, states, sums, first, second, local, gradient, tokens, held, chunk, chunks, a0, gains,
     dim, width, PANELS: tl.constexpr, R: tl.constexpr, ORDER: tl.constexpr,
     D: tl.constexpr, E: tl.constexpr, BM: tl.constexpr, DIRECTION: tl.constexpr,
     UNROLL: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr,
@@ -73,14 +121,14 @@ def value_gradient_kernel(
         second, m, tokens, a0, dim, 1, dim, dim, 1, dim, PANELS, ORDER, D, E, BM,
         False, UNROLL, STAGES, PRECISION,
     )  # fmt: skip
-    acc *= count * gain
+    acc *= count * tl.load(gains + h)
     store_gradient(acc, local, gradient, h, m, tokens, width, BM, E, DIRECTION)
 
 
 @triton.jit(do_not_specialize=["tokens", "held", "chunks"])
 def score_gradient_kernel(
     x, z, factor, offset_states, offset_sums, offset_first, offset_second, states, sums,
-    first, second, local, gradient, tokens, held, chunk, chunks, a1, gain, dim, width,
+    first, second, local, gradient, tokens, held, chunk, chunks, a1, gains, dim, width,
     PANELS: tl.constexpr, R: tl.constexpr, OFFSET_PANELS: tl.constexpr, OFFSET_R: tl.constexpr,
     ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr,
     BM: tl.constexpr, DIRECTION: tl.constexpr, FACTOR: tl.constexpr, UNROLL: tl.constexpr,
@@ -105,7 +153,7 @@ def score_gradient_kernel(
         tokens, 0.0, width, 1, width, dim, 1, dim, PANELS, ORDER, E, D, BM, True, UNROLL, STAGES,
         PRECISION,
     )  # fmt: skip
-    acc *= count * gain
+    acc *= count * tl.load(gains + h)
     store_gradient(acc, local, gradient, h, m, tokens, dim, BM, D, DIRECTION)
 
 
@@ -169,7 +217,7 @@ def add_queries(
 
 @triton.jit(do_not_specialize=["queries", "keys", "chunk"])
 def pairs_query_kernel(
-    q, k, v, c, d, gradient, queries, keys, chunk, dim, width, a0, a1, a2, a3, gain,
+    q, k, v, c, d, gradient, queries, keys, chunk, dim, width, a0, a1, a2, a3, gains,
     ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, B: tl.constexpr, CAUSAL: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -192,14 +240,14 @@ def pairs_query_kernel(
             ORDER, D, E, B, True, PRECISION,
         )  # fmt: skip
     there = (m + t < queries)[:, None] & (i < dim)[None, :]
-    acc = (acc * gain).to(gradient.dtype.element_ty)
+    acc = (acc * tl.load(gains + h)).to(gradient.dtype.element_ty)
     tl.store(gradient + at[:, None] * dim + i[None, :], acc, mask=there)
 
 
 @triton.jit(do_not_specialize=["queries", "keys", "chunk"])
 def pairs_key_kernel(
     q, k, v, c, d, key_gradient, value_gradient, queries, keys, chunk, dim, width, a0, a1, a2, a3,
-    gain, ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, B: tl.constexpr,
+    gains, ORDER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, B: tl.constexpr,
     CAUSAL: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Write dk_j and dv_j from all queries, or where CAUSAL from the i >= j of its own chunk."""
@@ -223,6 +271,7 @@ def pairs_key_kernel(
     )  # fmt: skip
     there, at = m + t < keys, (h * keys + m + t)[:, None]
     inside = there[:, None] & (i < dim)[None, :]
+    gain = tl.load(gains + h)
     key_sum = (key_sum * gain).to(key_gradient.dtype.element_ty)
     tl.store(key_gradient + at * dim + i[None, :], key_sum, mask=inside)
     inside = there[:, None] & (e < width)[None, :]
