@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -15,6 +15,8 @@ from fastattn_lite.kernels.rows import scaled
 
 Tensor = torch.Tensor
 Lead = tuple[int, ...]
+MOST_HEADS = 65_535
+"""So many programs may stand on an axis of a grid that counts heads; more take several calls."""
 
 
 def forward(
@@ -34,7 +36,11 @@ def of_any_lead(
     """Return o_i and G_i, with all leading axes as one for the kernels."""
     lead, shared = leads(query.shape[:-2], key.shape[:-2], value.shape[:-2])
     tokens = (flat(query, lead), flat(key, shared), flat(value, shared))
-    output, normaliser = again(attention, tokens, scaled(coefficients, scale), is_causal)
+    parts = [
+        again(attention, part, scaled(coefficients, scale), is_causal)
+        for part in few_heads(*tokens)
+    ]
+    output, normaliser = map(joined, zip(*parts, strict=True))
     return output.reshape(*lead, *output.shape[1:]), normaliser.reshape(*lead, -1)
 
 
@@ -46,7 +52,11 @@ def backward(
     lead = output.shape[:-2]
     tokens = (flat(x, lead).contiguous() for x in (query, key, value, output))
     given = flat(upstream, lead), *tokens, normaliser.reshape(-1, normaliser.shape[-1])
-    gradients = again(attention_backward, given, scaled(coefficients, scale), is_causal)
+    parts = [
+        again(attention_backward, part, scaled(coefficients, scale), is_causal)
+        for part in zip(*(x.split(MOST_HEADS) for x in given), strict=True)
+    ]
+    gradients = map(joined, zip(*parts, strict=True))
     query, key, value = (
         gradient.reshape(*lead, *gradient.shape[1:]).sum_to_size(x.shape)
         for gradient, x in zip(gradients, (query, key, value), strict=True)
@@ -63,6 +73,27 @@ def flat(x: Tensor, lead: Lead) -> Tensor:
     if x.shape[:-2] != lead:
         x = x.expand(*lead, *axes)
     return x if len(lead) == 1 else x.reshape(math.prod(lead), *axes)
+
+
+def few_heads(query: Tensor, key: Tensor, value: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Cut tokens (heads, n, d) where there are too many heads for one call; groups stay whole.
+
+    If one group alone is too many, its queries are cut.
+    """
+    if len(query) <= MOST_HEADS:
+        yield query, key, value
+        return
+    group = len(query) // len(key)
+    step = max(1, MOST_HEADS // group)
+    pieces = zip(query.split(step * group), key.split(step), value.split(step), strict=True)
+    for queries, keys, values in pieces:
+        for some in queries.split(MOST_HEADS):
+            yield some, keys, values
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Return the heads of all calls as one."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 @functools.lru_cache(maxsize=256)

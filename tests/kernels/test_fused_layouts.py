@@ -53,6 +53,38 @@ def test_leading_axes_broadcast(query, key, value, is_causal):
     assert all(relative(ours, truth) < 1e-5 for ours, truth in pairs)
 
 
+@pytest.mark.parametrize(
+    ("query", "key", "calls"),
+    [
+        pytest.param((2, 6), (2, 6), 3, id="alike"),
+        pytest.param((3, 2), (3, 1), 2, id="groups-stay-whole"),
+        pytest.param((6,), (), 2, id="one-group-is-too-many"),
+    ],
+)
+def test_more_heads_than_a_grid_takes_are_taken_in_several_calls(query, key, calls, monkeypatch):
+    inputs = tokens((*query, 5, 16), (*key, 5, 16), (*key, 5, 8), dtype=SINGLE)
+    monkeypatch.setattr(operator, "MOST_HEADS", 4)
+    made: list[int] = []
+
+    def counted(query: Tensor, *others, original=operator.attention):
+        made.append(len(query))
+        return original(query, *others)
+
+    monkeypatch.setattr(operator, "attention", counted)
+    given = [x.clone().requires_grad_() for x in inputs]
+    exact = [x.double().requires_grad_() for x in inputs]
+    found = fast_attention(*given, backend="triton")
+    expected = kernel_attention(*exact, expansion=taylor(2))
+    assert (len(made), max(made)) == (calls, 4)
+    assert relative(found, expected.detach()) < 1e-6
+    pairs = zip(
+        torch.autograd.grad(found.square().sum(), given),
+        torch.autograd.grad(expected.square().sum(), exact),
+        strict=True,
+    )
+    assert all(relative(ours, truth) < 1e-5 for ours, truth in pairs)
+
+
 def test_grouped_heads_share_their_moments():
     assert operator.leads((2, 3, 4), (2, 3, 1), (2, 3, 1))[1] == (2, 3, 1)
     assert operator.leads((2, 3), (3,), (3,))[1] == (2, 3)
