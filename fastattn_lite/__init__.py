@@ -5,7 +5,7 @@
 sum they are all held to.
 """
 
-from fastattn_lite.attention import ExpansionWarning, fast_attention
+from fastattn_lite.attention import ExpansionWarning, KernelWarning, fast_attention
 from fastattn_lite.expansion import Expansion, chebyshev, minimax, order_for, taylor
 from fastattn_lite.factorization import (
     feature_weights,
@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Expansion",
     "ExpansionWarning",
+    "KernelWarning",
     "Moments",
     "ScoreReport",
     "attention_distance",

@@ -84,6 +84,10 @@ class ExpansionWarning(UserWarning):
     """The polynomial may be negative or 0 on scores that can occur."""
 
 
+class KernelWarning(UserWarning):
+    """The fused kernels do not run on this GPU, so a slower path is taken."""
+
+
 def fast_attention(
     query: Array,
     key: Array,
@@ -110,7 +114,8 @@ def fast_attention(
     Of two types of numbers the wider one is kept, so a float64 state stays one.
     Cost: 2 (n_q + n_k) R (d_v + 1) flops with R = C(d+p, p), O(R d_v) memory beyond the output.
     Raises `TypeError` or `ValueError` naming the argument that does not fit. Warns once, with
-    `ExpansionWarning`, where f is not positive on every score that can occur.
+    `ExpansionWarning`, where f is not positive on every score that can occur, and with
+    `KernelWarning`, where "auto" finds a GPU that cannot run the kernels.
     Equation: eq-kernel-attention (chapter intro).
     Equation: eq-prefix (chapter moment_accumulation).
     Source: FAST, arXiv 2402.07901 (there "Fastmax"; orders 1 and 2).
@@ -339,7 +344,8 @@ def takes_kernels(
 ) -> bool:
     """Say whether the fused kernels take the problem.
 
-    Raises `ValueError`, saying why not, where `backend` asks for them by name.
+    Raises `ValueError`, saying why not, where `backend` asks for them by name. Where "auto" would
+    take them and the GPU cannot run them, a `KernelWarning` says why, once.
     """
     if backend not in ("auto", "triton"):
         return False
@@ -356,6 +362,9 @@ def takes_kernels(
         if reason is None and carries_state:
             sums = () if initial_state is None else (initial_state.like,)
             reason = support.why_not_one_token(query, key, value, *sums)
+        missing = None if reason is None else support.why_not_device(query.device)
+        if missing is not None and backend == "auto" and not is_compiling():
+            _warn_once(f"the fused kernels are not taken: {missing}", KernelWarning)
     if reason is not None and backend == "triton":
         raise ValueError(f'backend: "triton" cannot take this: {reason}')
     return reason is None
@@ -474,5 +483,5 @@ def warn_unless_positive(expansion: Expansion, radius: float) -> None:
 
 
 @functools.cache
-def _warn_once(message: str) -> None:
-    warnings.warn(message, ExpansionWarning, stacklevel=5)
+def _warn_once(message: str, category: type[Warning] = ExpansionWarning) -> None:
+    warnings.warn(message, category, stacklevel=5)

@@ -24,7 +24,7 @@ def why_not(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, order: 
     """
     tokens = (query, key, value)
     return (
-        _why_not_device(query.device)
+        why_not_device(query.device)
         or _why_not_type(*tokens)
         or _why_not_size(query.shape[-1], value.shape[-1], order)
     )
@@ -57,7 +57,8 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def _why_not_device(device: torch.device) -> str | None:
+def why_not_device(device: torch.device) -> str | None:
+    """Return why the fused kernels cannot run on this device at all, or None where they can."""
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed"
     if interpreted():

@@ -7,10 +7,12 @@ import math
 import pytest
 import torch
 from fused import BOTH_FORMS, DEVICE, FLOOR, HALF, SINGLE, plain, poison_empty, relative, tokens
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fastattn_lite import (
     Expansion,
     Moments,
+    attention,
     autograd,
     fast_attention,
     kernel_attention,
@@ -159,12 +161,18 @@ def test_no_state_is_made_beside_the_kernels(backend, monkeypatch):
         fast_attention(*inputs, backend="autograd", order=60)
 
 
-def test_an_old_gpu_gets_a_reason(monkeypatch):
+def test_an_old_gpu_gets_a_reason_once(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr(support, "capability", lambda _device: (7, 5))
-    reason = support._why_not_device(torch.device("cuda"))
-    assert reason is not None
-    assert "compute capability 7.5" in reason
+    attention._warn_once.cache_clear()
+    with FakeTensorMode():
+        there = [torch.empty(2, 5, 16, dtype=HALF, device="cuda") for _ in range(3)]
+    problem = (*there, taylor(2), None)
+    with pytest.warns(attention.KernelWarning, match=r"not taken: this GPU has .* 7\.5"):
+        assert not attention.takes_kernels("auto", *problem, carries_state=False)
+    assert not attention.takes_kernels("auto", *problem, carries_state=False)
+    with pytest.raises(ValueError, match=r"backend: .* compute capability 7\.5"):
+        attention.takes_kernels("triton", *problem, carries_state=False)
 
 
 def test_auto_leaves_the_cpu_to_the_portable_path(monkeypatch):
