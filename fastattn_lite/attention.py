@@ -358,11 +358,11 @@ def takes_kernels(
     else:
         from fastattn_lite.kernels import support
 
-        reason = support.why_not(query, key, value, expansion.order)
+        missing = support.why_not_device(query.device)
+        reason = missing or support.why_not(query, key, value, expansion.order)
         if reason is None and carries_state:
             sums = () if initial_state is None else (initial_state.like,)
             reason = support.why_not_one_token(query, key, value, *sums)
-        missing = None if reason is None else support.why_not_device(query.device)
         if missing is not None and backend == "auto" and not is_compiling():
             _warn_once(f"the fused kernels are not taken: {missing}", KernelWarning)
     if reason is not None and backend == "triton":

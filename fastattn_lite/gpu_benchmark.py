@@ -33,6 +33,7 @@ IMPLEMENTATIONS = {
 }
 QUADRATIC = {"flash", "cudnn", "flex"}
 SOFTMAX = ("flash", "cudnn")
+RACERS = ("fused", *SOFTMAX)
 LONGEST_CALL, LONGEST_RACE = 0.3, 0.6
 """No size is tried where one call would take more seconds, or one that a goal compares with."""
 TOKENS_AT_ONCE = 65_536
@@ -97,7 +98,7 @@ class Problem:
     @property
     def is_race(self) -> bool:
         """Whether the kernels are compared with softmax, so that there is a crossover to find."""
-        return self.order == 2 and set(SOFTMAX) <= set(self.names)
+        return self.order == 2 and set(RACERS) <= set(self.names)
 
     def __str__(self) -> str:
         words = (self.direction, *(() if self.is_decode else (self.form,)))
@@ -123,7 +124,7 @@ class Case:
     @property
     def in_graph(self) -> bool:
         """Whether the call is timed from a CUDA graph, too."""
-        races = self.name in ("fused", *SOFTMAX) and not self.problem.is_trained
+        races = self.name in RACERS and not self.problem.is_trained
         return races and self.tokens <= GRAPH_TOKENS
 
     def sample(self, what: str, values: Iterable[float], unit: str = "s") -> dict[str, Any]:
@@ -157,14 +158,14 @@ class Plan:
     def problems(self) -> list[Problem]:
         """Return the problems, the most important first."""
         main = [(2, dim, causal) for dim in (64, 32) for causal in (False, True)]
-        first = _problems(main, False, ("fused", *SOFTMAX))
+        first = _problems(main, False, RACERS)
         if self.is_quick:
             return first
         rest = [(2, dim, causal) for dim in (128, 16) for causal in (False, True)]
         odd = [(1, 64, False), (1, 32, False), (3, 32, False), (3, 32, True)]
         odd += [(order, 16, causal) for order in (1, 3) for causal in (False, True)]
         odd += [(1, 128, causal) for causal in (False, True)]
-        all_of_softmax = ("fused", *SOFTMAX, "array")
+        all_of_softmax = (*RACERS, "array")
         return [
             *_problems(main, False, all_of_softmax),
             *_problems(main, True, all_of_softmax),
@@ -174,7 +175,7 @@ class Plan:
             *_problems(main, False, ("flex",), (4_096, 65_536)),
             *_problems(rest, False, all_of_softmax),
             *_problems(odd, False, ("fused", "array")),
-            *_problems(rest, True, ("fused", *SOFTMAX)),
+            *_problems(rest, True, RACERS),
             *_problems([(1, 64, True), (1, 32, True)], True, ("fused", "fla")),
             *_problems(odd, True, ("fused",)),
             *_problems(main, True, ("flex",), (4_096, 65_536)),
@@ -423,7 +424,7 @@ def close_in(survey: Survey, plan: Plan, problem: Problem) -> None:
             if tokens in tried:  # it could not be measured
                 break
             tried.add(tokens)
-            for name in ("fused", *SOFTMAX):
+            for name in RACERS:
                 survey.take(Case(problem, name, tokens, plan.heads_for(tokens, problem)))
 
 

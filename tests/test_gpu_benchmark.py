@@ -59,6 +59,14 @@ def made_up(problem: Problem, name: str, seconds, plan: Plan = QUICK, how="") ->
     ]
 
 
+def without_device(monkeypatch, measure, peaks=()) -> None:
+    """Let a run measure by a function, find no error, and take these samples for the peaks."""
+    monkeypatch.setattr(gpu_benchmark, "check_device", lambda: None)
+    monkeypatch.setattr(gpu_calls, "check", lambda *_: [])
+    monkeypatch.setattr(gpu_calls, "peaks", lambda _: list(peaks))
+    monkeypatch.setattr(gpu_calls, "measure", measure)
+
+
 def test_the_plan_starts_with_what_matters_most():
     first = [(p.order, p.dim, p.is_causal, p.is_trained) for p in Plan().problems()[:8]]
     one_way = [(2, dim, causal, False) for dim in (64, 32) for causal in (False, True)]
@@ -128,10 +136,7 @@ def test_one_token_on_a_cache_takes_time_in_proportion():
 
 
 def test_the_budget_stops_new_cases_and_names_what_is_left_out(monkeypatch):
-    monkeypatch.setattr(gpu_benchmark, "check_device", lambda: None)
-    monkeypatch.setattr(gpu_calls, "check", lambda *_: [])
-    monkeypatch.setattr(gpu_calls, "peaks", lambda _: [])
-    monkeypatch.setattr(gpu_calls, "measure", lambda case, _: [case.sample("fused", [1e-6])])
+    without_device(monkeypatch, lambda case, _: [case.sample("fused", [1e-6])])
     plan, reported, heard = Plan(budget=3), [], []
     done = gpu_benchmark.run(plan, reported.append, heard.append, Clock())
     assert len(done.samples) == 2
@@ -144,7 +149,6 @@ def test_the_budget_stops_new_cases_and_names_what_is_left_out(monkeypatch):
 
 
 def test_a_resumed_run_measures_what_was_left_out_and_nothing_twice(monkeypatch):
-    monkeypatch.setattr(gpu_benchmark, "check_device", lambda: None)
     checked, timed = [], []
 
     def check(problem, name):
@@ -155,9 +159,8 @@ def test_a_resumed_run_measures_what_was_left_out_and_nothing_twice(monkeypatch)
         timed.append(case)
         return [case.sample(f"{case.name}, {case.problem.direction}", [1e-6 * case.tokens])]
 
+    without_device(monkeypatch, measure, FULL_PEAKS)
     monkeypatch.setattr(gpu_calls, "check", check)
-    monkeypatch.setattr(gpu_calls, "measure", measure)
-    monkeypatch.setattr(gpu_calls, "peaks", lambda _: FULL_PEAKS)
     done = gpu_benchmark.run(Plan(budget=40), print, print, Clock())
     first = gpu_benchmark.run(Plan(), print, print, Clock(), done.samples)
     assert len(first.samples) == len(timed) + len(FULL_PEAKS)
@@ -180,17 +183,9 @@ def race(monkeypatch, fixed: float, heard: list, **options) -> Survey:
         in_graph = case.sample(what + IN_GRAPH, [seconds - fixed * (case.name == "fused")])
         return [case.sample(what, [seconds]), *([in_graph] if case.in_graph else [])]
 
-    monkeypatch.setattr(gpu_benchmark, "check_device", lambda: None)
-    monkeypatch.setattr(gpu_calls, "check", lambda *_: [])
-    monkeypatch.setattr(gpu_calls, "peaks", lambda _: FULL_PEAKS)
-    monkeypatch.setattr(gpu_calls, "measure", measure)
+    without_device(monkeypatch, measure, FULL_PEAKS)
     monkeypatch.setattr(gpu_benchmark, "LONGEST_CALL", 0.01)
     return gpu_benchmark.run(Plan(), print, heard.append, **options)
-
-
-def sizes_of(samples, name: str, problem: Problem, how: str = "") -> list[int]:
-    """Return the sizes of one problem that were measured, sorted."""
-    return sorted(gpu_benchmark.Times(samples).of(name, problem, how))
 
 
 @pytest.mark.parametrize("fixed", [0.0, 5e-5, 1e-3])
@@ -227,7 +222,8 @@ def test_without_time_nobody_closes_in_and_it_is_said(monkeypatch):
 
     monkeypatch.setattr(gpu_benchmark, "close_in", close_in)
     found = race(monkeypatch, 5e-5, heard, clock=clock)
-    assert set(sizes_of(found.samples, "fused", problem)) <= {case.tokens for case in cases}
+    sizes = gpu_benchmark.Times(found.samples).of("fused", problem)
+    assert set(sizes) <= {case.tokens for case in cases}
     assert f"left out, for the time was used up: fused: {problem}, n = 2,880, 704" in heard
 
 
@@ -661,12 +657,7 @@ def test_what_is_no_result_is_not_resumed(text, stored, capsys):
 
 
 def test_what_there_is_is_handed_on_after_each_problem(monkeypatch):
-    monkeypatch.setattr(gpu_benchmark, "check_device", lambda: None)
-    monkeypatch.setattr(gpu_calls, "check", lambda *_: [])
-    monkeypatch.setattr(gpu_calls, "peaks", lambda _: [])
-    monkeypatch.setattr(
-        gpu_calls, "measure", lambda case, _: [case.sample(f"{case.name}, forward", [1e-6])]
-    )
+    without_device(monkeypatch, lambda case, _: [case.sample(f"{case.name}, forward", [1e-6])])
     counts = []
     gpu_benchmark.run(QUICK, print, print, store=lambda found: counts.append(len(found)))
     assert counts == [12, 24, 36, 48]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 
@@ -36,11 +37,7 @@ def of_any_lead(
     """Return o_i and G_i, with all leading axes as one for the kernels."""
     lead, shared = leads(query.shape[:-2], key.shape[:-2], value.shape[:-2])
     tokens = (flat(query, lead), flat(key, shared), flat(value, shared))
-    parts = [
-        again(attention, part, scaled(coefficients, scale), is_causal)
-        for part in few_heads(*tokens)
-    ]
-    output, normaliser = map(joined, zip(*parts, strict=True))
+    output, normaliser = in_calls(attention, tokens, scaled(coefficients, scale), is_causal)
     return output.reshape(*lead, *output.shape[1:]), normaliser.reshape(*lead, -1)
 
 
@@ -52,11 +49,7 @@ def backward(
     lead = output.shape[:-2]
     tokens = (flat(x, lead).contiguous() for x in (query, key, value, output))
     given = flat(upstream, lead), *tokens, normaliser.reshape(-1, normaliser.shape[-1])
-    parts = [
-        again(attention_backward, part, scaled(coefficients, scale), is_causal)
-        for part in zip(*(x.split(MOST_HEADS) for x in given), strict=True)
-    ]
-    gradients = map(joined, zip(*parts, strict=True))
+    gradients = in_calls(attention_backward, given, scaled(coefficients, scale), is_causal)
     query, key, value = (
         gradient.reshape(*lead, *gradient.shape[1:]).sum_to_size(x.shape)
         for gradient, x in zip(gradients, (query, key, value), strict=True)
@@ -75,25 +68,27 @@ def flat(x: Tensor, lead: Lead) -> Tensor:
     return x if len(lead) == 1 else x.reshape(math.prod(lead), *axes)
 
 
-def few_heads(query: Tensor, key: Tensor, value: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Cut tokens (heads, n, d) where there are too many heads for one call; groups stay whole.
+def in_calls(function: Any, tensors: tuple[Tensor, ...], *options: Any) -> list[Tensor]:
+    """Return what a function of `again` returns, in one call or where heads are many in several."""
+    parts = [again(function, part, *options) for part in few_heads(*tensors)]
+    return [x[0] if len(x) == 1 else torch.cat(x) for x in zip(*parts, strict=True)]
 
-    If one group alone is too many, its queries are cut.
+
+def few_heads(first: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Cut tensors (heads, ...) where the first has too many heads for one call.
+
+    The others may have fewer, each for a group of the first; groups stay whole, unless one alone
+    is too many.
     """
-    if len(query) <= MOST_HEADS:
-        yield query, key, value
+    if len(first) <= MOST_HEADS:
+        yield first, *others
         return
-    group = len(query) // len(key)
+    group = len(first) // len(others[0])
     step = max(1, MOST_HEADS // group)
-    pieces = zip(query.split(step * group), key.split(step), value.split(step), strict=True)
-    for queries, keys, values in pieces:
+    pieces = zip(first.split(step * group), *(x.split(step) for x in others), strict=True)
+    for queries, *shared in pieces:
         for some in queries.split(MOST_HEADS):
-            yield some, keys, values
-
-
-def joined(parts: Sequence[Tensor]) -> Tensor:
-    """Return the heads of all calls as one."""
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+            yield some, *shared
 
 
 @functools.lru_cache(maxsize=256)

@@ -18,14 +18,15 @@ FLOOR = {SINGLE: 1e-6, HALF: 1e-3, torch.bfloat16: 8e-3}
 BOTH_FORMS = pytest.mark.usefixtures("form")
 
 
-def tokens(*shapes: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> list[Tensor]:
+def tokens(*shapes: tuple[int, ...], dtype: torch.dtype = SINGLE, seed: int = 0) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     made = [torch.randn(shape, generator=generator) for shape in shapes]
     return [x.to(DEVICE, dtype) for x in made]
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
-    found, expected = found.detach().double(), expected.detach()
+    assert found.shape == expected.shape
+    found, expected = found.detach().double(), expected.detach().double()
     return float((found - expected).norm() / expected.norm())
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from fused import poison_empty
+from fused import DEVICE, HALF, SINGLE, poison_empty, relative, tokens
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -27,22 +27,10 @@ from fastattn_lite import (
 from fastattn_lite.kernels import step
 from fastattn_lite.kernels import stream as stream_kernels
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-SINGLE, HALF = torch.float32, torch.float16
 FLOOR = {SINGLE: 2e-6, HALF: 1e-3, torch.bfloat16: 8e-3}
 """About one unit in the last place of each type, sixteen in float32: summation orders differ."""
 NEGATIVE = Expansion((1.0, -0.5, 0.4))
 pytestmark = pytest.mark.filterwarnings("ignore::fastattn_lite.attention.ExpansionWarning")
-
-
-def tokens(*shapes: tuple[int, ...], dtype: torch.dtype = SINGLE) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return [torch.randn(shape, generator=generator).to(DEVICE, dtype) for shape in shapes]
-
-
-def relative(found: Tensor, expected: Tensor) -> float:
-    assert found.shape == expected.shape
-    return float((found.double() - expected.double()).norm() / expected.double().norm())
 
 
 def stream(

@@ -7,6 +7,7 @@ import dataclasses
 
 import pytest
 import torch
+from fused import DEVICE
 
 from fastattn_lite import fast_attention, gpu_calls, kernel_attention, taylor
 from fastattn_lite.gpu_calls import distance
@@ -22,7 +23,6 @@ from tools.gpu_designs import (
 )
 
 FUSED = gpu_calls.BY_NAME["fused"]
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 EACH = [pytest.param(design, id=design.name) for design in DESIGNS]
 OF_GRADIENTS = [pytest.param(design, id=design.name) for design in BACKWARD_DESIGNS]
 OF_DECODING = [pytest.param(design, id=design.name) for design in DECODE_DESIGNS]

@@ -25,6 +25,21 @@ from fastattn_lite import fast_attention, kernel_attention, taylor
 from fastattn_lite.kernels import forward, launch, operator, settings, states
 
 
+def check_outputs_and_gradients(inputs: list[Tensor], is_causal: bool = False) -> None:
+    """Compare the kernels with the direct sum on query, key and value."""
+    given = [x.clone().requires_grad_() for x in inputs]
+    exact = [x.double().requires_grad_() for x in inputs]
+    found = fast_attention(*given, is_causal=is_causal, backend="triton")
+    expected = kernel_attention(*exact, expansion=taylor(2), is_causal=is_causal)
+    assert relative(found, expected) < 1e-6
+    pairs = zip(
+        torch.autograd.grad(found.square().sum(), given),
+        torch.autograd.grad(expected.square().sum(), exact),
+        strict=True,
+    )
+    assert all(relative(ours, truth) < 1e-5 for ours, truth in pairs)
+
+
 @BOTH_FORMS
 @pytest.mark.parametrize("is_causal", [False, True])
 @pytest.mark.parametrize(
@@ -39,18 +54,7 @@ from fastattn_lite.kernels import forward, launch, operator, settings, states
 def test_leading_axes_broadcast(query, key, value, is_causal):
     shapes = ((*query, 20, 16), (*key, 20, 16), (*value, 20, 8))
     inputs = tokens(*shapes, dtype=SINGLE)
-    given = [x.clone().requires_grad_() for x in inputs]
-    exact = [x.double().requires_grad_() for x in inputs]
-    found = fast_attention(*given, is_causal=is_causal, backend="triton")
-    expected = kernel_attention(*exact, expansion=taylor(2), is_causal=is_causal)
-    assert found.shape == expected.shape
-    assert relative(found, expected.detach()) < 1e-6
-    pairs = zip(
-        torch.autograd.grad(found.square().sum(), given),
-        torch.autograd.grad(expected.square().sum(), exact),
-        strict=True,
-    )
-    assert all(relative(ours, truth) < 1e-5 for ours, truth in pairs)
+    check_outputs_and_gradients(inputs, is_causal)
 
 
 @pytest.mark.parametrize(
@@ -71,18 +75,8 @@ def test_more_heads_than_a_grid_takes_are_taken_in_several_calls(query, key, cal
         return original(query, *others)
 
     monkeypatch.setattr(operator, "attention", counted)
-    given = [x.clone().requires_grad_() for x in inputs]
-    exact = [x.double().requires_grad_() for x in inputs]
-    found = fast_attention(*given, backend="triton")
-    expected = kernel_attention(*exact, expansion=taylor(2))
+    check_outputs_and_gradients(inputs)
     assert (len(made), max(made)) == (calls, 4)
-    assert relative(found, expected.detach()) < 1e-6
-    pairs = zip(
-        torch.autograd.grad(found.square().sum(), given),
-        torch.autograd.grad(expected.square().sum(), exact),
-        strict=True,
-    )
-    assert all(relative(ours, truth) < 1e-5 for ours, truth in pairs)
 
 
 def test_grouped_heads_share_their_moments():

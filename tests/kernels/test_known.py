@@ -6,13 +6,12 @@ import threading
 
 import pytest
 import torch
+from fused import DEVICE
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastattn_lite import attention as calls
 from fastattn_lite import autograd, fast_attention, minimax
-
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @pytest.fixture

@@ -6,10 +6,9 @@ import functools
 
 import pytest
 import torch
-from fused import FLOOR, HALF, plain, relative, tokens
+from fused import FLOOR, HALF, plain, relative, take, tokens
 
 from fastattn_lite import fast_attention, kernel_attention, taylor
-from fastattn_lite.kernels import forward
 
 LAST = slice(-10, None)
 """Tokens that meet most others through moments, under the mask, too."""
@@ -18,7 +17,7 @@ LAST = slice(-10, None)
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_one_coordinate_more_takes_the_mean_out_and_keeps_every_score(is_causal, monkeypatch):
     """q.k = [q, q.c].[k - c, 1]; the queries have no share of the mean, so moments cancel."""
-    monkeypatch.setattr(forward, "takes_pairs", lambda *_: False)
+    take(monkeypatch, "moments")
     query, key, value = tokens(*3 * [(1, 270, 15)], dtype=torch.float64)
     query, key = query - query.mean(-1, keepdim=True), key + 10.0
     query, key, value = (x.to(HALF) for x in (query, key, value))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from fused import poison_empty, take
+from fused import DEVICE, poison_empty, take
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fastattn_lite import fast_attention
@@ -22,7 +22,6 @@ from fastattn_lite.kernels import backward, forward, launch, states, support
 from fastattn_lite.kernels.accumulate import transpose_kernel
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastattn_lite.attention.ExpansionWarning")
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 FORMS = pytest.mark.parametrize("form", ["pairs", "moments"])
 MOMENTS_SLOW = pytest.mark.parametrize(
     "form", ["pairs", pytest.param("moments", marks=pytest.mark.slow)]
