@@ -1,5 +1,5 @@
 // Measured errors of attention for many polynomials at once, by the direct sum.
-import { attentionScores, distance } from "./attention.js";
+import { attentionScores } from "./attention.js";
 import { randomNumbers } from "./random.js";
 
 const VALUE_DIM = 8;
@@ -40,11 +40,21 @@ export function powerSums(query, key, value, scale, highest) {
 export function measuredError(coefficients, { rows }) {
   let worst = 0;
   for (const { sums, output } of rows) {
-    const total = new Float64Array(sums[0].length);
-    coefficients.forEach((a, l) => addScaled(total, a, sums[l]));
-    worst = Math.max(worst, distance(quotient(total), output));
+    const normalizer = combined(coefficients, sums, output.length);
+    let square = 0;
+    for (let c = 0; c < output.length; c += 1) {
+      square += (combined(coefficients, sums, c) / normalizer - output[c]) ** 2;
+    }
+    worst = Math.max(worst, Math.sqrt(square));
   }
   return worst;
+}
+
+/** sum_l a_l sums[l][c]: entry c of the attention of the polynomial, before it is divided. */
+function combined(coefficients, sums, c) {
+  let total = 0;
+  for (let l = 0; l < coefficients.length; l += 1) total += coefficients[l] * sums[l][c];
+  return total;
 }
 
 function addScaled(total, factor, vector) {
