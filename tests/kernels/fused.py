@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fastattn_lite import Expansion
-from fastattn_lite.kernels import backward, forward
+from fastattn_lite.kernels import backward, forward, states
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SINGLE, HALF = torch.float32, torch.float16
@@ -50,6 +50,13 @@ def take(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
 
     for module in (forward, backward):
         monkeypatch.setattr(module, "takes_pairs", takes_pairs)
+
+
+def shorten_chunks(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+    """Take the shortest chunks that the kernels can take under a mask: several in few tokens."""
+    short = states.Chunks(states.TOKEN_TILE, states.cdiv(n, states.TOKEN_TILE))
+    for module in (forward, backward):
+        monkeypatch.setattr(module, "cut_causal", lambda *_: short)
 
 
 def poison_empty(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from fused import (
     plain,
     poison_empty,
     relative,
+    shorten_chunks,
     take,
     tokens,
 )
@@ -125,8 +126,7 @@ def test_chunks_in_turn_equal_chunks_side_by_side(expansion, heads, n, monkeypat
     exact = kernel_attention(*(x.double() for x in inputs), expansion=expansion, is_causal=True)
     rough = relative(plain(*inputs, expansion, True), exact)
     take(monkeypatch, "moments")
-    short = states.Chunks(states.TOKEN_TILE, states.cdiv(n, states.TOKEN_TILE))
-    monkeypatch.setattr(forward, "cut_causal", lambda *_: short)
+    shorten_chunks(monkeypatch, n)
     for in_turn in (True, False):
         with monkeypatch.context() as patch:
             patch.setattr(forward, "runs", lambda *_, chosen=in_turn: chosen)

@@ -61,7 +61,7 @@ def check(heads: int, n: int, dim: int, is_causal: bool, head: int = -1) -> None
 
 
 @pytest.mark.parametrize("is_causal", [False, True])
-@pytest.mark.parametrize("n", [1_003, *([1_000_003] if ON_GPU else [])])
+@pytest.mark.parametrize("n", [517, *([1_000_003] if ON_GPU else [])])
 def test_rows_of_many_tokens_equal_the_direct_sum(n, is_causal, monkeypatch):
     monkeypatch.setattr("fastattn_lite.kernels.settings.MOST_PAIRS", -1)
     check(2, n, 16 if n < 10_000 else 32, is_causal)
