@@ -130,7 +130,8 @@ JOIN = """() => {
     const repeated = [...document.querySelectorAll(".highlight span")].filter((word) => {
         const block = word.closest("[class*=highlight-]");
         const ground = getComputedStyle(word.closest(".highlight")).backgroundColor;
-        const look = [word.className, getComputedStyle(word).color, block?.className, ground].join();
+        const { color } = getComputedStyle(word);
+        const look = [word.className, color, block?.className, ground].join();
         const isJudged = word.textContent.trim().length > 1 && word.checkVisibility();
         const isKnown = seen.has(look) || !isJudged;
         if (isJudged) seen.add(look);

@@ -27,6 +27,27 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     return Skipped.from_parent(parent, path=module_path) if why_no_triton() else None
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patched_once() -> Iterator[None]:
+    """Let Triton's interpreter patch its language once a launch.
+
+    By itself it patches again, without effect, at every call of a helper: a fifth of the time.
+    """
+    from triton import language
+    from triton.runtime import interpreter
+
+    patch = interpreter._patch_lang  # only Triton's own code has a name for this
+
+    def once(function: Any) -> Any:
+        seen = [x for x in (language, language.core) if x in function.__globals__.values()]
+        is_plain = any(language.core.is_builtin(module.load) for module in seen)
+        return patch(function) if is_plain else interpreter._LangPatchScope()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(interpreter, "_patch_lang", once)
+        yield
+
+
 class Launches:
     """A kernel that computes nothing: it notes on whose tensor's GPU each launch happens.
 
