@@ -19,7 +19,9 @@ from triton_here import why_no_triton
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "fastattn_lite"
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "figures", "check", "node_modules")
-SLOW_IMPORTS = "array_api_strict hypothesis mpmath nbformat pytest scipy.special torch".split()
+SLOW_IMPORTS = [
+    "array_api_strict", "hypothesis", "mpmath", "nbformat", "pytest", "scipy.special", "torch",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -91,6 +92,13 @@ def test_every_measured_run_has_a_cross_and_a_bar(stage: Stage) -> None:
     assert roof.locator(".fastattn-point").count() == len(runs) + 3
     assert shares.locator("rect.fastattn-bar-mark").count() == len(runs) >= 9
     assert "36.9 ms" in shares.inner_text()
+
+
+@pytest.mark.parametrize(("device", "unit"), [("h100", "µs"), ("cpu", "ms")])
+def test_the_least_time_has_a_unit_that_fits(stage: Stage, device: str, unit: str) -> None:
+    page = stage.show(Roofline(device=device))
+    term = page.locator(".fastattn-readouts div", has_text="Least time of a step")
+    assert re.search(rf"\b[1-9]\d{{0,2}}(\.\d+)? {unit} a head$", term.inner_text())
 
 
 def test_a_setting_without_a_run_says_so(stage: Stage) -> None:

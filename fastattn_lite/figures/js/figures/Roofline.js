@@ -8,6 +8,7 @@ import { formatNumber, formatPercent } from "../format.js";
 const RESULTS = { h100: log, cpu: onCpu };
 const UNIT = { h100: 1e12, cpu: 1e9 };
 const REACH = { min: 1, max: 1e6 };
+const UNITS = [["seconds", 1], ["milliseconds", 1e-3], ["microseconds", 1e-6]];
 const ROWS = 11;
 const BAR_MARGIN = { top: 4, bottom: 4, left: 132, right: 116 };
 const MEASURED = { accumulate: "chebyshev", evaluate: "warning", forward: "accent", softmax: "exact" };
@@ -100,6 +101,12 @@ function summary(frame, state) {
   });
 }
 
+/** A time in the largest unit of which it is at least one. */
+function inUnits(frame, seconds) {
+  const [key, unit] = UNITS.find(([, size]) => seconds >= size) ?? UNITS.at(-1);
+  return frame.say(key, { time: formatNumber(seconds / unit) });
+}
+
 export default defineFigure("Roofline", (frame) => {
   frame.choice("device");
   ["dim", "order", "tokens"].forEach((key) => frame.slider(key));
@@ -122,7 +129,7 @@ export default defineFigure("Roofline", (frame) => {
         ridge: formatNumber(found.ridge),
         stored: formatNumber(intensityOf(found.works.stored)),
         fused: formatNumber(intensityOf(found.works.fused)),
-        least: frame.say("microseconds", { time: formatNumber(1e6 * leastSeconds(found.roof, found.works.fused)) }),
+        least: inUnits(frame, leastSeconds(found.roof, found.works.fused)),
       });
     },
     summary: (state) => summary(frame, state),
