@@ -1,6 +1,7 @@
 """What `bench --gpu` runs on the device: each implementation, its inputs, errors, times, memory.
 
-Error: relative Frobenius distance from the direct sum in float64, at n = 4,096. Time: CUDA events
+Error: relative Frobenius distance from the direct sum in float64, at n = 4,096, and
+of the fused kernels at n = 20,480, too, where they take the moments. Time: CUDA events
 between calls in a row on inputs in turn, launches and autograd included; for short sequences also
 from a CUDA graph, where the host has nothing to do. Memory: the allocator's peak above inputs and
 results.
@@ -20,13 +21,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from fastattn_lite.attention import ExpansionWarning, fast_attention
 from fastattn_lite.complexity import LATEST_TOKENS, moment_numbers
 from fastattn_lite.expansion import taylor
 from fastattn_lite.gpu_benchmark import (
-    CHECK_HEADS,
-    CHECK_TOKENS,
+    CHECK_SIZES,
     CLOCK,
     COPY,
     IN_GRAPH,
@@ -281,14 +282,21 @@ def input_sets(case: Case) -> Tensor:
 def check(problem: Problem, name: str) -> Samples:
     """Return the error of an implementation and that of the plain bf16 formula beside it.
 
+    The fused kernels are checked by their scores and by their moments.
     Raises `ArithmeticError` where it is more than twice that of the plain formula, and a floor.
     """
-    kind, case = BY_NAME[name], Case(problem, name, CHECK_TOKENS, CHECK_HEADS)
-    each = 4 if problem.is_trained else 3
-    given = inputs(problem.dim, CHECK_TOKENS, CHECK_HEADS, spread(problem), 1, each)[0]
-    exact, plain = expected(replace(problem, names=(), span=(0, 0)), kind.target)
+    has_forms = name == "fused" and not problem.is_decode
+    cases = [Case(problem, name, *size) for size in CHECK_SIZES[: 1 + has_forms]]
+    return [sample for case in cases for sample in check_at(case)]
+
+
+def check_at(case: Case) -> Samples:
+    """Return both errors at one size."""
+    problem, kind, sizes = case.problem, BY_NAME[case.name], (case.tokens, case.heads)
+    exact, plain = expected(replace(problem, names=(), span=(0, 0)), kind.target, *sizes)
     with kind.context(), quietly():
-        results = kind.call(problem, CHECK_TOKENS)(*kind.given(problem, given))
+        given = kind.given(problem, checked_inputs(problem, *sizes))
+        results = kind.call(problem, case.tokens)(*given)
     error = distance([kind.restore(x) for x in listed(results)[: len(exact)]], exact)
     if not error <= 2 * plain + ERROR_FLOOR:
         raise ArithmeticError(
@@ -297,16 +305,20 @@ def check(problem: Problem, name: str) -> Samples:
     formula = "softmax" if kind.target == "softmax" else "formula"
     formula = "linear formula" if kind.target == "scores" else formula
     return [
-        case.sample(f"{name}, {problem.direction}, error", [error], "1"),
+        case.sample(f"{case.name}, {problem.direction}, error", [error], "1"),
         case.sample(f"plain bf16 {formula}, {problem.direction}, error", [plain], "1"),
     ]
 
 
-@functools.lru_cache(maxsize=3)
-def expected(problem: Problem, target: str) -> tuple[list[Tensor], float]:
+def checked_inputs(problem: Problem, tokens: int, heads: int) -> Tensor:
+    """Return the inputs of a check."""
+    return inputs(problem.dim, tokens, heads, spread(problem), 1, 4 if problem.is_trained else 3)[0]
+
+
+@functools.lru_cache(maxsize=4)
+def expected(problem: Problem, target: str, tokens: int, heads: int) -> tuple[list[Tensor], float]:
     """Return the exact results of the check, and the error of the plain formula in bf16."""
-    each = 4 if problem.is_trained else 3
-    given = list(inputs(problem.dim, CHECK_TOKENS, CHECK_HEADS, spread(problem), 1, each)[0])
+    given = list(checked_inputs(problem, tokens, heads))
     if problem.is_decode:
         given[0] = given[0][:, -1:]
     forward = functools.partial(direct, problem, target)
@@ -320,16 +332,24 @@ def direct(problem: Problem, target: str, query: Tensor, key: Tensor, value: Ten
 
     Formula: o_i = sum_j f(s_ij) v_j / sum_j f(s_ij); with the target "scores" sum_j s_ij v_j.
     """
-    polynomial, parts = taylor(problem.order), list[Tensor]()
+    parts = list[Tensor]()
     for start in range(0, query.shape[-2], ROWS_AT_ONCE):
         rows = query[..., start : start + ROWS_AT_ONCE, :]
-        scores = problem.dim**-0.5 * (rows @ key.mT)
-        kernel = torch.exp(scores) if target == "softmax" else scores
-        kernel = polynomial(scores) if target == "polynomial" else kernel
-        kernel = kernel.tril(start) if problem.is_causal else kernel
-        sums = 1 if target == "scores" else kernel.sum(-1, keepdim=True)
-        parts.append(kernel @ value / sums)
+        given = problem, target, start, rows, key, value
+        parts.append(checkpoint(direct_rows, *given, use_reentrant=False))
     return torch.cat(parts, -2)
+
+
+def direct_rows(
+    problem: Problem, target: str, start: int, rows: Tensor, key: Tensor, value: Tensor
+) -> Tensor:
+    """Return some rows of the direct sum. A backward pass makes their scores anew."""
+    scores = problem.dim**-0.5 * (rows @ key.mT)
+    kernel = torch.exp(scores) if target == "softmax" else scores
+    kernel = taylor(problem.order)(scores) if target == "polynomial" else kernel
+    kernel = kernel.tril(start) if problem.is_causal else kernel
+    sums = 1 if target == "scores" else kernel.sum(-1, keepdim=True)
+    return kernel @ value / sums
 
 
 def distance(results: list[Tensor], exact: list[Tensor]) -> float:

@@ -17,6 +17,7 @@ from fastattn_lite.__main__ import findings_table, gpu_plan_of, main, parser, ti
 from fastattn_lite.benchmark import Measurements
 from fastattn_lite.complexity import fast_flops, moment_numbers, stream_bytes
 from fastattn_lite.gpu_benchmark import IN_GRAPH, QUICK, Budget, Case, Plan, Problem, Survey
+from fastattn_lite.kernels.settings import takes_pairs
 from fastattn_lite.results import validate_result
 
 FULL = Problem(64, 2, False, False, ("fused", "flash"))
@@ -282,7 +283,7 @@ def test_errors_are_kept_once():
 def small_check(monkeypatch, name: str, problem: Problem) -> list[dict]:
     """Check an implementation on the CPU, with few tokens."""
     monkeypatch.setattr(gpu_calls, "DEVICE", "cpu")
-    monkeypatch.setattr(gpu_calls, "CHECK_TOKENS", 256)
+    monkeypatch.setattr(gpu_calls, "CHECK_SIZES", ((256, 2), (320, 1)))
     monkeypatch.setattr(gpu_calls, "ROWS_AT_ONCE", 100)
     monkeypatch.setattr(gpu_calls, "sdpa_backend", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
@@ -304,6 +305,33 @@ def test_right_calls_pass_their_check(name, order, is_causal, is_trained, monkey
     samples = small_check(monkeypatch, name, Problem(16, order, is_causal, is_trained, ()))
     assert [s["unit"] for s in samples] == ["1", "1"]
     assert all(0 < s["values"][0] < 0.02 for s in samples)
+
+
+def test_the_fused_kernels_are_checked_in_both_forms(monkeypatch):
+    monkeypatch.setitem(gpu_calls.BY_NAME, "fused", gpu_calls.BY_NAME["array"])
+    samples = small_check(monkeypatch, "fused", Problem(16, 2, True, True, ()))
+    sizes = [256, 256, 320, 320]
+    assert [s["tokens"] for s in samples] == sizes
+    (found,) = gpu_benchmark.error_findings(samples, Problem(16, 2, True, True, ())).values()
+    errors = [s["values"][0] for s in samples]
+    assert found.value == max(errors[0] / errors[1], errors[2] / errors[3])
+
+
+def test_one_form_that_is_wrong_fails_the_check(monkeypatch):
+    right = gpu_calls.BY_NAME["array"].forward
+    wrong = gpu_calls.Implementation(
+        lambda p, n: lambda *given: (1.1 if n > 256 else 1.0) * right(p, n)(*given)
+    )
+    monkeypatch.setitem(gpu_calls.BY_NAME, "fused", wrong)
+    with pytest.raises(ArithmeticError, match="the plain bf16 formula has"):
+        small_check(monkeypatch, "fused", Problem(16, 2, False, False, ()))
+
+
+@pytest.mark.parametrize("problem", [p for p in Plan().problems() if not p.is_decode], ids=str)
+def test_the_second_check_is_one_of_the_moments(problem):
+    tokens, heads = gpu_benchmark.CHECK_SIZES[1]
+    shape = (heads, tokens, problem.dim)
+    assert not takes_pairs(shape, tokens, problem.order, problem.is_causal)
 
 
 @pytest.mark.parametrize("name", ["array", "flash"])
