@@ -8,6 +8,7 @@ few tokens the kernels themselves take less time than starting them takes the ho
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -21,9 +22,11 @@ Tensors = tuple[Tensor, ...]
 Slot = tuple[int, int, int]
 MOST_RECORDED = 256
 """So many calls are kept; then all are forgotten."""
-LARGEST_ROOMS = 2**29
-"""Most bytes that a repeated call may make room for: it holds all at once what its kernels hand
-on. Where there are more, the kernels take longer than it takes to start them."""
+LARGEST_SHARE = 64
+"""A call whose rooms together take more than this part of a GPU's memory is not recorded: while it
+is, all of them are held. There the kernels take longer than it takes to start them."""
+ROOMS_ON_CPU = 2**29
+"""Most bytes of them under the interpreter."""
 ALIGNED = 256
 """Rooms in scratch memory begin at multiples of so many bytes."""
 REPEATS = tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 3)
@@ -59,6 +62,14 @@ def kept(numbers: Sequence[Any], dtype: torch.dtype, device: torch.device) -> Te
     made = torch.tensor(numbers, dtype=dtype, device=device)
     _tables[made.data_ptr()] = made
     return made
+
+
+@functools.lru_cache(maxsize=8)
+def most_bytes(device: torch.device) -> int:
+    """Return how many bytes the rooms of a recorded call may take."""
+    if device.type != "cuda":
+        return ROOMS_ON_CPU
+    return torch.cuda.get_device_properties(device).total_memory // LARGEST_SHARE
 
 
 def precision(dtype: torch.dtype) -> str:
@@ -149,12 +160,14 @@ class Recording:
 
     The rooms are held until then: memory that is given back would be handed out again, and nobody
     could tell which room an address means. Where they grow too large, the call is not recorded.
-    Bases are counted on, first the given tensors, then the rooms.
+    Bases are counted on, first the given tensors, then the rooms. `born` counts the starts before
+    a room was made.
     """
 
     def __init__(self, addresses: list[int]) -> None:
         self.given = addresses
         self.rooms: list[Tensor] = []
+        self.born: list[int] = []
         self.starts: list[Start] = []
         self.is_whole = True
 
@@ -163,13 +176,15 @@ class Recording:
         if not self.is_whole:
             return
         self.rooms.append(made)
-        if sum(x.nbytes for x in self.rooms) > LARGEST_ROOMS:
+        self.born.append(len(self.starts))
+        if sum(x.nbytes for x in self.rooms) > most_bytes(made.device):
             self.give_up()
 
     def give_up(self) -> None:
         """Record no more of this call, and hold nothing of it."""
         self.is_whole = False
         self.rooms.clear()
+        self.born.clear()
         self.starts.clear()
 
     def note(
@@ -219,17 +234,48 @@ class Recording:
     def bases(self, returned: list[int]) -> tuple[list[tuple[int, int]], int]:
         """Return where every base lies once the call is repeated, and the bytes of scratch memory.
 
-        What is not returned lies in scratch memory, one room behind the other.
+        What is not returned lies in scratch memory.
         """
-        given, size = len(self.given), 0
-        bases = [(count, 0) for count in range(given)]
-        for count, made in enumerate(self.rooms, given):
-            if count in returned:
-                bases.append((given + returned.index(count), 0))
-            else:
-                bases.append((given + len(returned), size))
-                size += -(-max(made.nbytes, 1) // ALIGNED) * ALIGNED
+        given, end = len(self.given), len(self.given) + len(self.rooms)
+        last = {base: i for i, start in enumerate(self.starts) for _, base, _ in start.slots}
+        begins, size = placed([
+            Life(made.nbytes, born, last.get(base, -1))
+            for base, made, born in zip(range(given, end), self.rooms, self.born, strict=True)
+            if base not in returned
+        ])  # fmt: skip
+        left, scratch = iter(begins), given + len(returned)
+        bases = [(base, 0) for base in range(given)]
+        for base in range(given, end):
+            is_result = base in returned
+            bases.append((given + returned.index(base), 0) if is_result else (scratch, next(left)))
         return bases, size
+
+
+@dataclass(frozen=True)
+class Life:
+    """The bytes of a room, how many starts there were before it, and the last one that uses it."""
+
+    size: int
+    born: int
+    last: int
+
+
+def placed(lives: list[Life]) -> tuple[list[int], int]:
+    """Return where each room begins, and the bytes of all: no two overlap while both are in use.
+
+    The kernels run in the order of their starts, so a room may lie where one lay that is used up.
+    """
+    begins, ends = list[int](), list[int]()
+    for count, life in enumerate(lives):
+        taken = sorted((begins[i], ends[i]) for i in range(count) if lives[i].last >= life.born)
+        size, begin = -(-max(life.size, 1) // ALIGNED) * ALIGNED, 0
+        for low, high in taken:
+            if begin + size <= low:
+                break
+            begin = max(begin, high)
+        begins.append(begin)
+        ends.append(begin + size)
+    return begins, max(ends, default=0)
 
 
 _recording: ContextVar[Recording | None] = ContextVar("recording", default=None)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import itertools
 import subprocess
 import sys
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 from fused import DEVICE, poison_empty, take
+from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fastattn_lite import fast_attention
@@ -301,20 +304,43 @@ def test_rooms_lie_apart_when_a_call_is_repeated():
     kernel, x = Noting(), torch.ones(8, device=DEVICE)
 
     def passes_on(x):
-        launch.launch(kernel, (1,), x, new(8))
+        launch.launch(kernel, (1,), x, first := new(8))
         result = new(4)
-        launch.launch(kernel, (1,), x, result[1:])
-        launch.launch(kernel, (1,), result, new(2))
+        launch.launch(kernel, (1,), first, result[1:])
+        launch.launch(kernel, (1,), result, second := new(2))
+        launch.launch(kernel, (1,), second, new(2))
         return (result,)
 
     launch.again(passes_on, (x,))
     (result,) = launch.again(passes_on, (x,))
-    first, second, third = kernel.repeated
-    assert (first[0], second) == (x.data_ptr(), (x.data_ptr(), result.data_ptr() + 4))
+    first, second, third, fourth = kernel.repeated
+    assert (first[0], second) == (x.data_ptr(), (first[1], result.data_ptr() + 4))
     assert third[0] == result.data_ptr()
     assert first[1] not in (second[1], third[0])
-    assert third[1] - first[1] == launch.ALIGNED
-    assert len(kernel.noted) == 3
+    assert third[1] == first[1], "the first room is used up"
+    assert fourth == (third[1], third[1] + launch.ALIGNED)
+    assert len(kernel.noted) == 4
+
+
+LIFE = st.tuples(st.integers(0, 2_000), st.integers(0, 6), st.integers(-1, 6))
+
+
+@hypothesis.given(st.lists(LIFE, max_size=9))
+def test_no_two_rooms_overlap_while_both_are_in_use(drawn):
+    lives = [launch.Life(size, born, last) for size, born, last in drawn]
+    lives.sort(key=lambda life: life.born)
+    begins, size = launch.placed(lives)
+    ends = [begin + life.size for begin, life in zip(begins, lives, strict=True)]
+    assert all(begin % launch.ALIGNED == 0 for begin in begins)
+    assert all(end <= size for end in ends)
+    for i, j in itertools.combinations(range(len(lives)), 2):
+        is_used_up = lives[i].last < lives[j].born
+        assert is_used_up or ends[i] <= begins[j] or ends[j] <= begins[i]
+
+
+def test_rooms_that_are_used_up_are_used_again():
+    lives = [launch.Life(1_000, place, place) for place in range(5)]
+    assert launch.placed(lives) == ([0] * 5, 1_024)
 
 
 def test_memory_of_a_room_is_not_handed_out_again_before_the_end(recorded):
@@ -424,7 +450,7 @@ def fails(_):
 @pytest.mark.parametrize("bytes_allowed", [0, 2**29])
 def test_much_memory_is_not_held_together(bytes_allowed, monkeypatch, recorded):
     take(monkeypatch, "moments")
-    monkeypatch.setattr(launch, "LARGEST_ROOMS", bytes_allowed)
+    monkeypatch.setattr(launch, "most_bytes", lambda _: bytes_allowed)
     held = []
     monkeypatch.setattr(launch.Recording, "finished", lambda made, _: held.append(made.rooms[:]))
     fast_attention(*tokens(), backend="triton")
