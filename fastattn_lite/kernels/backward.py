@@ -66,7 +66,7 @@ def attention_backward(
     """
     up = upstream(gradient, output, normaliser, query)
     tokens, order = (query, key, value), len(coefficients) - 1
-    if takes_pairs(query.shape, key.shape[1], order, is_causal):
+    if takes_pairs(query.shape, key.shape[1], order, is_causal, True):
         return pair_gradients(*tokens, up, coefficients, is_causal, query.dtype)
     cuts, local = (cut_full(key.shape[1], key), cut_full(query.shape[1], query)), None
     if is_causal:

@@ -46,6 +46,8 @@ FULL_PAIRS, CAUSAL_PAIRS = (700, 1.2), (1_500, 2.6)
 """Up to so many keys, and so many times R more, the scores are faster than the moments."""
 MOST_PAIRS = 16_384
 """Beyond so many keys the moments are taken at any R: their time is linear."""
+BACKWARD_SHARE = 0.75
+"""The backward pass takes its moments from this part of so many keys on, up to order 2."""
 
 
 def settings_for(x: torch.Tensor, order: int, *widths: int) -> Settings:
@@ -95,12 +97,15 @@ def shared_memory(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).shared_memory_per_block_optin
 
 
-def takes_pairs(queries: Sequence[int], keys: int, order: int, is_causal: bool) -> bool:
+def takes_pairs(
+    queries: Sequence[int], keys: int, order: int, is_causal: bool, is_backward: bool = False
+) -> bool:
     """Say whether the scores of queries (h, n_q, d) with so many keys are faster than the moments.
 
     Both give the same, but for the rounding.
     """
     least, times = CAUSAL_PAIRS if is_causal else FULL_PAIRS
-    most = min(MOST_PAIRS, least + times * number_of_features(queries[2], order))
+    share = BACKWARD_SHARE if is_backward and order < 3 else 1
+    most = share * min(MOST_PAIRS, least + times * number_of_features(queries[2], order))
     few = min(MOST_PAIRS, FEW_PRODUCTS // math.prod(queries))
     return keys <= max(most, few)

@@ -25,6 +25,8 @@ LONGEST_OF_ORDER_1 = 256
 """Tokens of a causal chunk at order 1, whose state is small beside the scores of the chunk."""
 
 
+MOST_CHUNKS = 65_535
+"""So many programs may stand on the axis of a grid that counts chunks."""
 COMBINED_AT_ONCE = 4
 """Chunks whose sums are on their way from memory together."""
 
@@ -137,6 +139,7 @@ def cut_causal(tokens: int, width: int, order: int) -> Chunks:
     size = max(TOKEN_TILE, 16 * width)
     if order == 1:
         size = min(size, LONGEST_OF_ORDER_1)
+    size *= max(1, cdiv(tokens, size * MOST_CHUNKS))
     return Chunks(size, cdiv(max(tokens, 1), size))
 
 

@@ -58,6 +58,22 @@ def test_leading_axes_broadcast(query, key, value, is_causal):
     check_outputs_and_gradients(inputs, is_causal)
 
 
+def test_wide_heads_are_taken_in_quarters(monkeypatch):
+    """From width 64 on panels begin at quarters of the variables; monomials share them."""
+    take(monkeypatch, "moments")
+    check_outputs_and_gradients(tokens((1, 5, 64), (1, 5, 64), (1, 5, 16)))
+
+
+def test_wide_heads_are_taken_in_quarters_under_a_mask(monkeypatch):
+    n = states.TOKEN_TILE + 2
+    take(monkeypatch, "moments")
+    shorten_chunks(monkeypatch, n)
+    inputs = tokens((1, n, 64), (1, n, 64), (1, n, 16))
+    exact = kernel_attention(*(x.double() for x in inputs), expansion=taylor(2), is_causal=True)
+    found = fast_attention(*inputs, is_causal=True, backend="triton")
+    assert relative(found[:, -2:], exact[:, -2:]) < 1e-6
+
+
 @pytest.mark.parametrize(
     ("query", "key", "calls"),
     [
@@ -159,6 +175,13 @@ def test_few_tokens_take_the_scores_and_many_the_moments():
     assert most_pairs(128, 3, True) == settings.MOST_PAIRS
 
 
+def test_the_backward_pass_takes_its_moments_earlier_up_to_order_2():
+    for dim, is_causal in ((64, False), (64, True), (128, True)):
+        limits = [most_pairs(dim, 2, is_causal, is_backward=way) for way in (False, True)]
+        assert limits[1] == pytest.approx(0.75 * limits[0], abs=1)
+    assert most_pairs(32, 3, False) == most_pairs(32, 3, False, is_backward=True)
+
+
 def test_where_the_host_takes_longer_than_the_device_one_kernel_is_started():
     """Few heads may have more tokens than many."""
     limits = [most_pairs(32, 2, False, heads=heads) for heads in (1_000, 64, 8)]
@@ -166,9 +189,16 @@ def test_where_the_host_takes_longer_than_the_device_one_kernel_is_started():
     assert limits[1] == 2_048
 
 
-def most_pairs(dim, order, is_causal, *, heads=1_000):
-    takes = settings.takes_pairs
-    return sum(takes((heads, n, dim), n, order, is_causal) for n in range(1, 20_000))
+def most_pairs(dim, order, is_causal, *, heads=1_000, is_backward=False):
+    rest = order, is_causal, is_backward
+    return sum(settings.takes_pairs((heads, n, dim), n, *rest) for n in range(1, 20_000))
+
+
+def test_chunks_under_a_mask_find_room_on_an_axis_of_the_grid():
+    for dim, order in ((16, 2), (64, 1), (128, 2)):
+        cut = states.cut_causal(2**31, dim, order)
+        assert cut.count <= states.MOST_CHUNKS
+        assert cut.size % states.TOKEN_TILE == 0
 
 
 def test_chunks_hold_every_token():
