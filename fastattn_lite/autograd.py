@@ -389,10 +389,13 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
     ctx.save_for_backward(*output, *inputs[:3])
     ctx.options = inputs[3:]
     ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)  # else a table of zeros would be made for G
 
 
-def _pass_back(ctx: Any, upstream: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+def _pass_back(ctx: Any, upstream: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
     """Return the gradients of the three inputs; the options have none."""
+    if upstream is None:
+        return (None,) * (3 + len(ctx.options))
     found = attention_backward_op(upstream, *ctx.saved_tensors, *ctx.options)
     return (*found, *(None for _ in ctx.options))
 

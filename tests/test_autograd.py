@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from arrays import draw, worst
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fastattn_lite import (
     Expansion,
@@ -176,6 +177,45 @@ def test_only_inputs_outputs_and_normalisers_are_saved(is_causal):
         (40, 5),
         (40, 5),
     ]
+
+
+class Names(TorchDispatchMode):
+    """Notes the names of torch's operators."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.found.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_backward_pass_makes_no_zeros_for_the_normaliser():
+    inputs = tensors(queries=4, keys=4)
+    output = fast_attention(*inputs)
+    with Names() as names:
+        torch.autograd.grad(output, inputs, torch.ones_like(output))
+    assert any("attention_backward" in name for name in names.found)
+    assert not any("zeros" in name for name in names.found)
+
+
+class Stop(torch.autograd.Function):
+    """Hands a tensor on and passes no gradient back."""
+
+    @staticmethod
+    def forward(_ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(_ctx, *_):
+        return None
+
+
+def test_an_output_without_a_gradient_passes_none_back():
+    inputs = tensors(queries=4, keys=4)
+    output = Stop.apply(fast_attention(*inputs))
+    assert torch.autograd.grad(output.sum(), inputs, allow_unused=True) == (None, None, None)
 
 
 @pytest.mark.equation("eq-token-gradient")
