@@ -121,6 +121,23 @@ def test_a_wrong_gpu_is_noticed_before_it_is_timed(gpu: Stage, wrong: str) -> No
     assert len(result["points"]) == 2 * len(TOKENS)
 
 
+BREAK_CPU = """(() => {
+    const [Plain, drift] = [Blob, "let calls = 0; const exp = Math.exp;"
+        + "Math.exp = (x) => exp(x) * (1 + 1e-4 * (calls += 1));"];
+    window.Blob = function (parts, options) { return new Plain([drift, ...parts], options); };
+})();"""
+
+
+def test_a_wrong_result_on_the_cpu_is_not_timed(stage: Stage) -> None:
+    page = stage.open(stage.write(BrowserRace(**SMALL)).as_uri(), script=BREAK_CPU)
+    begin(page)
+    page.wait_for_function(
+        "words => document.querySelector('fastattn-figure').innerText.includes(words)",
+        arg=WORDS["problem_cpu_wrong"],
+    )
+    assert page.locator(".fastattn-point").count() == 0
+
+
 RECORD = """(() => {
     const request = GPUAdapter.prototype.requestDevice;
     GPUAdapter.prototype.requestDevice = async function (...given) {

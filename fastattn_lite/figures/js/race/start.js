@@ -46,7 +46,7 @@ function inWorker(settings, tell, end) {
     worker.onerror = () => fail("worker");
     worker.onmessage = ({ data }) => {
       if (data.kind === "finished") end("finished");
-      else if (data.kind === "failed") fail(data.reason === "memory" ? "cpu_memory" : "worker");
+      else if (data.kind === "failed") fail(data.reason);
       else tell(data);
     };
     worker.postMessage(settings);
