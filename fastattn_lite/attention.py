@@ -286,7 +286,8 @@ def check_moments(
     """Raise an error where moments would not fit in memory, or not together with the state's."""
     shape = fitting_shape(array_namespace(key), key, value, order)
     if state is not None:
-        check_kinds(kind_of(shape, order, key.shape[-1], key_map), state.kind())
+        expected = kind_of(shape, order, key.shape[-1], key_map)
+        check_kinds(expected, state.kind(), "initial_state")
 
 
 def starting_moments(

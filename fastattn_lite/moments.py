@@ -248,10 +248,10 @@ def kind_of(shape: tuple[int, ...], order: int, dim: int, key_map: tuple[str, fl
     )
 
 
-def check_kinds(expected: str, found: str) -> None:
-    """Raise `ValueError` where two sets of moments may not be added."""
+def check_kinds(expected: str, found: str, name: str = "moments") -> None:
+    """Raise `ValueError` where two sets of moments may not be added; `name` is the argument."""
     if found != expected:
-        raise ValueError(f"moments: expected {expected}, got {found}")
+        raise ValueError(f"{name}: expected {expected}, got {found}")
 
 
 def stream_moments(

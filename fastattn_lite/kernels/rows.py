@@ -13,6 +13,7 @@ The coefficient a_l in w_rc is that of the degree l of row and column together.
 from __future__ import annotations
 
 import functools
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,8 +91,9 @@ def panels_of(largest: Integers, width: int) -> Panels:
 
 
 def scaled(coefficients: Sequence[float], scale: float) -> tuple[float, ...]:
-    """Return the coefficients a_l scale^l, so that f takes q.k itself."""
-    return tuple(float(a) * scale**degree for degree, a in enumerate(coefficients))
+    """Return the coefficients a_l scale^l, so that f takes q.k itself; too large ones are inf."""
+    powers = (math.prod([scale] * degree) for degree in range(len(coefficients)))
+    return tuple(float(a) * power for a, power in zip(coefficients, powers, strict=True))
 
 
 @functools.lru_cache(maxsize=64)

@@ -80,16 +80,11 @@ def teaching_attention(
     Shapes: query (h, n_q, d), key (h, n, d), value (h, n, d_v) to (h, n_q, d_v); d and d_v are
     powers of two from 16 on, all three of one dtype. Sums are taken in float32.
     Cost: 4 h n (d + 1) d (d_v + 1) flops where n_q = n; h (d + 1) d (d_v + 1) numbers of state.
-    Raises `ValueError` where a shape does not fit.
+    Raises `ValueError` where a shape does not fit, `TypeError` where the types differ.
     Equation: eq-rows (chapter gpu_evaluation).
     """
+    check(query, key, value)
     (heads, tokens, dim), width = key.shape, value.shape[2]
-    for name, size in (("query and key", dim), ("value", width)):
-        if size < 16 or size & (size - 1):
-            raise ValueError(f"{name}: expected a power of two from 16 on as last size, got {size}")
-    if (query.shape[0], query.shape[2]) != (heads, dim) or value.shape[:2] != (heads, tokens):
-        shapes = [tuple(x.shape) for x in (query, key, value)]
-        raise ValueError(f"expected (h, n_q, d), (h, n, d), (h, n, d_v), got {shapes}")
     query, key, value = (x.contiguous() for x in (query, key, value))
     states = torch.empty((heads, dim + 1, dim, width), dtype=key.dtype, device=key.device)
     counts = torch.empty((heads, dim + 1, dim), dtype=torch.float32, device=key.device)
@@ -101,3 +96,18 @@ def teaching_attention(
         accumulate_kernel[(dim + 1, heads)](key, value, states, counts, tokens, scale, **sizes)
         evaluate_kernel[grid](query, states, counts, mean, output, query.shape[1], **sizes)
     return output
+
+
+def check(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> None:
+    """Raise an error that says what is wrong with the shapes or types, if anything is."""
+    tokens = (query, key, value)
+    shapes, types = [tuple(x.shape) for x in tokens], [x.dtype for x in tokens]
+    is_fitting = [len(shape) for shape in shapes] == [3, 3, 3] and key.shape[1] > 0
+    if not is_fitting or (query.shape[::2], value.shape[:2]) != (key.shape[::2], key.shape[:2]):
+        wanted = "(h, n_q, d), (h, n, d), (h, n, d_v) with n > 0"
+        raise ValueError(f"query, key and value: expected {wanted}, got {shapes}")
+    for name, size in (("query and key", key.shape[2]), ("value", value.shape[2])):
+        if size < 16 or size & (size - 1):
+            raise ValueError(f"{name}: expected a power of two from 16 on as last size, got {size}")
+    if len(set(types)) > 1:
+        raise TypeError(f"query, key and value: expected one dtype, got {types}")

@@ -197,10 +197,10 @@ def test_a_known_step_skips_the_checks_and_is_the_same(known, monkeypatch):
 def test_another_state_is_not_taken_for_it(other):
     right, wrong = step(None), step(None, **other)
     step(right)
-    with pytest.raises(ValueError, match="moments: expected moments of order 2"):
+    with pytest.raises(ValueError, match="initial_state: expected moments of order 2"):
         step(wrong)
     smaller = fused(*(x[:1] for x in tokens(n=1)), return_state=True)[1]
-    with pytest.raises(ValueError, match="moments: expected moments of order 2"):
+    with pytest.raises(ValueError, match="initial_state: expected moments of order 2"):
         step(smaller)
 
 

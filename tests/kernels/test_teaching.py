@@ -62,11 +62,19 @@ def test_strided_inputs_are_read_in_the_right_places():
         (((1, 4, 16), (1, 4, 16), (1, 4, 20)), "value: expected a power of two"),
         (((1, 4, 32), (1, 4, 16), (1, 4, 16)), "expected .h, n_q, d."),
         (((1, 4, 16), (1, 4, 16), (1, 5, 16)), "expected .h, n_q, d."),
+        (((4, 16), (4, 16), (4, 16)), "query, key and value: expected .h, n_q, d."),
+        (((1, 4, 16), (1, 0, 16), (1, 0, 16)), "with n > 0"),
     ],
 )
 def test_a_shape_that_does_not_fit_is_refused(shapes, words):
     with pytest.raises(ValueError, match=words):
         teaching.teaching_attention(*(torch.zeros(s) for s in shapes), scale=1.0)
+
+
+def test_different_types_are_refused():
+    query, key, value = inputs(1, 4, 4, 16, 16)
+    with pytest.raises(TypeError, match=r"expected one dtype, got .*float16"):
+        teaching.teaching_attention(query, key.half(), value, scale=1.0)
 
 
 def test_the_file_is_short_enough_to_be_read():
