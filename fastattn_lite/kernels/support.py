@@ -57,7 +57,7 @@ def why_not_device(device: torch.device) -> str | None:
     """Return why the fused kernels cannot run on this device at all, or None where they can."""
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed"
-    if interpreted():
+    if device.type == "cpu" and interpreted():
         return None
     if device.type != "cuda" or torch.version.hip is not None:
         return f"expected tensors on an NVIDIA GPU, got the device {device}"
@@ -67,6 +67,8 @@ def why_not_device(device: torch.device) -> str | None:
             f"this GPU has compute capability {found[0]}.{found[1]}, and Triton's matrix products "
             f"need {OLDEST_CAPABILITY[0]}.{OLDEST_CAPABILITY[1]} or later"
         )
+    if interpreted():
+        return "Triton interprets its kernels here (TRITON_INTERPRET=1), for tensors on the CPU"
     return None
 
 
