@@ -56,6 +56,12 @@ SLOPE = "test_scaling.py::test_slope_and_interval_by_hand"
 
 AUTOGRAD = "test_autograd.py::test_gradients_are_those_of_the_direct_sum"
 TEACHING = "kernels/test_teaching.py::test_the_outputs_are_those_of_the_oracle"
+GRADIENTS = "kernels/test_fused.py::test_outputs_and_gradients_equal_the_direct_sum"
+LINEAR = f"{GRADIENTS}[moments-order-1-False]"
+SQUARE = f"{GRADIENTS}[moments-negative-False]"
+CHUNKS_OF_ORDER_1 = (
+    "kernels/test_fused_layouts.py::test_chunks_in_turn_equal_chunks_side_by_side[expansion0-2-300]"
+)
 
 BUGS = [
     # Step 1: the polynomial and its bounds.
@@ -646,6 +652,70 @@ BUGS = [
         "tokens - 1 + t * 0",
         "tokens + t * 0",
         "kernels/test_fused.py::test_more_keys_than_queries_and_other_scales",
+    ),
+    # The fused kernels.
+    Bug(
+        "a quarter of the variables without the columns of the far half",
+        "kernels/rows.py",
+        "(quarter, three, width // 2, width // 2)",
+        "(half, three, width // 2, width // 2)",
+        "kernels/test_fused.py::test_panels_hold_every_computed_entry_once[2-64]",
+    ),
+    Bug(
+        "running sums that are not divided by their tokens",
+        "kernels/accumulate.py",
+        "sums *= (weight / tl.maximum(held, 1))[:, None]",
+        "sums *= weight[:, None]",
+        CHUNKS_OF_ORDER_1,
+    ),
+    Bug(
+        "a last chunk that counts as a full one",
+        "kernels/combine.py",
+        "held += tl.minimum(chunk, tokens - c * chunk)",
+        "held += chunk",
+        LINEAR,
+    ),
+    Bug(
+        "means of the earlier chunks times the tokens of one more",
+        "kernels/evaluate.py",
+        "place, held = g * chunks + c, c * chunk",
+        "place, held = g * chunks + c, (c + 1) * chunk",
+        CHUNKS_OF_ORDER_1,
+    ),
+    Bug(
+        "moments of all chunks where a query may see the earlier ones",
+        "kernels/forward.py",
+        "direction = EARLIER if is_causal else ALL",
+        "direction = ALL",
+        CHUNKS_OF_ORDER_1,
+    ),
+    Bug(
+        "weights of rows laid out column by column",
+        "kernels/states.py",
+        "rows.row_weights(order, width).repeat(width)",
+        "np.tile(rows.row_weights(order, width), width)",
+        SQUARE,
+    ),
+    Bug(
+        "f in place of its derivative where the normaliser moves",
+        "kernels/backward.py",
+        "tuple(degree * a for degree, a in enumerate(coefficients))[1:]",
+        "tuple(coefficients)[1:]",
+        SQUARE,
+    ),
+    Bug(
+        "what moves with the normaliser added and not taken away",
+        "kernels/differentiate.py",
+        "acc = -linear_form(",
+        "acc = linear_form(",
+        LINEAR,
+    ),
+    Bug(
+        "a part of a room taken for the room",
+        "kernels/launch.py",
+        "return count, address - first",
+        "return count, 0",
+        "kernels/test_launch.py::test_rooms_lie_apart_when_a_call_is_repeated",
     ),
     # One token on a state.
     Bug(

@@ -39,6 +39,15 @@ CASES = [
     pytest.param(taylor(2), 2, 130, (128, 128), HALF, id="d-128-half", marks=LARGE),
     pytest.param(taylor(3), 2, 111, (32, 32), HALF, id="order-3-half", marks=LARGE),
 ]
+ORDERS_AND_WIDTHS = pytest.mark.parametrize(
+    ("order", "width"),
+    [
+        (order, width)
+        for order in (1, 2, 3)
+        for width in (16, 32, 64, 128)
+        if order < 3 or width <= 32
+    ],
+)
 if DEVICE == "cuda":
     CASES += [
         pytest.param(taylor(2), 2, n, (d, d), torch.bfloat16, id=f"bfloat16-{n}-{d}")
@@ -99,17 +108,25 @@ def test_float16_moments_of_many_tokens_do_not_overflow():
 
 @pytest.mark.filterwarnings("ignore::fastattn_lite.attention.ExpansionWarning")
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid:RuntimeWarning")
-@pytest.mark.parametrize(("order", "last", "first_beyond"), [(2, 350, 370), (3, 71, 75)])
-def test_float16_overflows_where_the_polynomial_passes_65504(form, order, last, first_beyond):
-    """Through the scores f(s) is rounded to float16; the moments are means, and go further."""
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize(("order", "last", "beyond"), [(2, 350, (370, 10_000)), (3, 71, (75,))])
+def test_float16_overflows_where_the_polynomial_passes_65504(form, order, last, beyond, is_causal):
+    """Through the scores, under a mask a chunk's own, f(s) is rounded to float16.
+
+    The moments are means, and go further.
+    """
     value = tokens((1, 40, 16), dtype=HALF)[0]
-    beyond = () if form == "moments" and order == 3 else (first_beyond, 10_000)
+    sees = torch.ones(40, 40, dtype=torch.float64, device=DEVICE)
+    sees = sees.tril() if is_causal else sees
+    means = sees @ value.double() / sees.sum(-1, keepdim=True)
     for score in (last, *beyond):
         same = torch.full((1, 40, 16), math.sqrt(score / 16), dtype=HALF, device=DEVICE)
-        options = {"scale": 1.0, "expansion": taylor(order), "backend": "triton"}
-        found = fast_attention(same, same, value, **options)
-        if score == last or form == "moments":
-            assert relative(found, value.double().mean(1, keepdim=True).expand_as(value)) < 1e-2
+        found = fast_attention(
+            same, same, value, scale=1.0, expansion=taylor(order), is_causal=is_causal,
+            backend="triton",
+        )  # fmt: skip
+        if score == last or (form == "moments" and not is_causal):
+            assert relative(found, means) < 1e-2
         else:
             assert not torch.isfinite(found).any(), "visible, not silently wrong"
 
@@ -161,18 +178,40 @@ def test_no_state_is_made_beside_the_kernels(backend, monkeypatch):
         fast_attention(*inputs, backend="autograd", order=60)
 
 
-def test_an_old_gpu_gets_a_reason_once(monkeypatch):
-    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setattr(support, "capability", lambda _device: (7, 5))
-    attention._warn_once.cache_clear()
+def problem_on_a_gpu():
+    """Return tokens that lie on a GPU, which need not be there, and an expansion."""
     with FakeTensorMode():
         there = [torch.empty(2, 5, 16, dtype=HALF, device="cuda") for _ in range(3)]
-    problem = (*there, taylor(2), None)
+    return (*there, taylor(2), None)
+
+
+@pytest.mark.parametrize("interpret", ["0", "1"])
+def test_an_old_gpu_gets_a_reason_once(interpret, monkeypatch):
+    """The chapter turns the interpreter on there, for its teaching kernel on the CPU."""
+    monkeypatch.setenv("TRITON_INTERPRET", interpret)
+    monkeypatch.setattr(support, "capability", lambda _device: (7, 5))
+    attention._warn_once.cache_clear()
+    problem = problem_on_a_gpu()
     with pytest.warns(attention.KernelWarning, match=r"not taken: this GPU has .* 7\.5"):
         assert not attention.takes_kernels("auto", *problem, carries_state=False)
     assert not attention.takes_kernels("auto", *problem, carries_state=False)
     with pytest.raises(ValueError, match=r"backend: .* compute capability 7\.5"):
         attention.takes_kernels("triton", *problem, carries_state=False)
+
+
+def test_the_interpreter_takes_no_tokens_of_a_gpu(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(support, "capability", lambda _device: (9, 0))
+    attention._warn_once.cache_clear()
+    with pytest.warns(attention.KernelWarning, match="Triton interprets its kernels"):
+        assert not attention.takes_kernels("auto", *problem_on_a_gpu(), carries_state=False)
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid:RuntimeWarning")
+def test_a_scale_too_large_for_float64_gives_no_number():
+    query, key, value = tokens(*3 * [(1, 5, 16)], dtype=SINGLE)
+    found = fast_attention(query, key, value, scale=1e200, backend="triton")
+    assert torch.isnan(found).all()
 
 
 def test_auto_leaves_the_cpu_to_the_portable_path(monkeypatch):
@@ -184,8 +223,7 @@ def test_auto_leaves_the_cpu_to_the_portable_path(monkeypatch):
     assert fast_attention(*inputs).shape == (1, 5, 16)
 
 
-@pytest.mark.parametrize("order", [1, 2, 3])
-@pytest.mark.parametrize("width", [16, 32])
+@ORDERS_AND_WIDTHS
 def test_rows_and_weights_spell_out_the_polynomial(order, width):
     """sum_rc a w_rc x^r x_c y^r y_c is f(x.y) - a_0, and that of the row weights is f'(x.y)."""
     coefficients = (0.7, 1.3, 0.4, 0.2)[: order + 1]
@@ -208,3 +246,13 @@ def test_rows_and_weights_spell_out_the_polynomial(order, width):
     slope = float(both @ row_weights)
     expected = sum(d * a * score ** (d - 1) for d, a in enumerate(coefficients) if d > 0)
     assert slope == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+@ORDERS_AND_WIDTHS
+def test_panels_hold_every_computed_entry_once(order, width):
+    table = rows.rows_of(order, width)
+    held = torch.zeros(table.count, width)
+    for first, last, column, columns in table.panels:
+        held[first:last, column : column + columns] += 1
+    computed = torch.from_numpy(rows.shared_weights(order, width)) != 0
+    assert torch.equal(held[1:], computed[1:].float())
