@@ -1,4 +1,4 @@
-"""Small random inputs, and every array library they are tried in."""
+"""Small random inputs, every array library they are tried in, and what torch is asked to do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import array_api_strict
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 LIBRARIES: dict[str, Callable[[np.ndarray], Any]] = {
     "numpy": np.asarray,
@@ -35,3 +36,15 @@ def worst(left: Any, right: Any) -> float:
     assert np.all(np.isfinite(right))
     assert np.all(np.isfinite(left))
     return float(np.max(np.abs(left - right) / np.maximum(1, np.abs(right))))
+
+
+class Names(TorchDispatchMode):
+    """Notes the names of torch's operators."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.found.append(str(func))
+        return func(*args, **(kwargs or {}))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from arrays import draw, worst
-from torch.utils._python_dispatch import TorchDispatchMode
+from arrays import Names, draw, worst
 
 from fastattn_lite import (
     Expansion,
@@ -177,18 +176,6 @@ def test_only_inputs_outputs_and_normalisers_are_saved(is_causal):
         (40, 5),
         (40, 5),
     ]
-
-
-class Names(TorchDispatchMode):
-    """Notes the names of torch's operators."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.found.append(str(func))
-        return func(*args, **(kwargs or {}))
 
 
 def test_the_backward_pass_makes_no_zeros_for_the_normaliser():

@@ -27,6 +27,8 @@ LARGEST_SHARE = 64
 is, all of them are held. There the kernels take longer than it takes to start them."""
 ROOMS_ON_CPU = 2**29
 """Most bytes of them under the interpreter."""
+LONGEST_AXIS = 65_535
+"""So many programs may stand on an axis of a grid that counts heads or chunks."""
 ALIGNED = 256
 """Rooms in scratch memory begin at multiples of so many bytes."""
 REPEATS = tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 3)
@@ -160,14 +162,12 @@ class Recording:
 
     The rooms are held until then: memory that is given back would be handed out again, and nobody
     could tell which room an address means. Where they grow too large, the call is not recorded.
-    Bases are counted on, first the given tensors, then the rooms. `born` counts the starts before
-    a room was made.
+    Bases are counted on, first the given tensors, then the rooms.
     """
 
     def __init__(self, addresses: list[int]) -> None:
         self.given = addresses
         self.rooms: list[Tensor] = []
-        self.born: list[int] = []
         self.starts: list[Start] = []
         self.is_whole = True
 
@@ -176,7 +176,6 @@ class Recording:
         if not self.is_whole:
             return
         self.rooms.append(made)
-        self.born.append(len(self.starts))
         if sum(x.nbytes for x in self.rooms) > most_bytes(made.device):
             self.give_up()
 
@@ -184,7 +183,6 @@ class Recording:
         """Record no more of this call, and hold nothing of it."""
         self.is_whole = False
         self.rooms.clear()
-        self.born.clear()
         self.starts.clear()
 
     def note(
@@ -237,10 +235,11 @@ class Recording:
         What is not returned lies in scratch memory.
         """
         given, end = len(self.given), len(self.given) + len(self.rooms)
-        last = {base: i for i, start in enumerate(self.starts) for _, base, _ in start.slots}
+        uses = [(base, i) for i, start in enumerate(self.starts) for _, base, _ in start.slots]
+        first, last = dict(reversed(uses)), dict(uses)
         begins, size = placed([
-            Life(made.nbytes, born, last.get(base, -1))
-            for base, made, born in zip(range(given, end), self.rooms, self.born, strict=True)
+            Life(made.nbytes, first.get(base, 0), last.get(base, -1))
+            for base, made in enumerate(self.rooms, given)
             if base not in returned
         ])  # fmt: skip
         left, scratch = iter(begins), given + len(returned)
@@ -253,11 +252,15 @@ class Recording:
 
 @dataclass(frozen=True)
 class Life:
-    """The bytes of a room, how many starts there were before it, and the last one that uses it."""
+    """The bytes of a room, and the first and the last start that uses it."""
 
     size: int
-    born: int
+    first: int
     last: int
+
+    def meets(self, other: Life) -> bool:
+        """Say whether both are in use at some start."""
+        return self.first <= other.last and other.first <= self.last
 
 
 def placed(lives: list[Life]) -> tuple[list[int], int]:
@@ -267,7 +270,7 @@ def placed(lives: list[Life]) -> tuple[list[int], int]:
     """
     begins, ends = list[int](), list[int]()
     for count, life in enumerate(lives):
-        taken = sorted((begins[i], ends[i]) for i in range(count) if lives[i].last >= life.born)
+        taken = sorted((begins[i], ends[i]) for i in range(count) if life.meets(lives[i]))
         size, begin = -(-max(life.size, 1) // ALIGNED) * ALIGNED, 0
         for low, high in taken:
             if begin + size <= low:

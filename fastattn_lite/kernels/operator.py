@@ -11,13 +11,11 @@ import torch
 
 from fastattn_lite.kernels.backward import attention_backward
 from fastattn_lite.kernels.forward import attention
-from fastattn_lite.kernels.launch import again
+from fastattn_lite.kernels.launch import LONGEST_AXIS, again
 from fastattn_lite.kernels.rows import scaled
 
 Tensor = torch.Tensor
 Lead = tuple[int, ...]
-MOST_HEADS = 65_535
-"""So many programs may stand on an axis of a grid that counts heads; more take several calls."""
 
 
 def forward(
@@ -80,14 +78,14 @@ def few_heads(first: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
     The others may have fewer, each for a group of the first; groups stay whole, unless one alone
     is too many.
     """
-    if len(first) <= MOST_HEADS:
+    if len(first) <= LONGEST_AXIS:
         yield first, *others
         return
     group = len(first) // len(others[0])
-    step = max(1, MOST_HEADS // group)
+    step = max(1, LONGEST_AXIS // group)
     pieces = zip(first.split(step * group), *(x.split(step) for x in others), strict=True)
     for queries, *shared in pieces:
-        for some in queries.split(MOST_HEADS):
+        for some in queries.split(LONGEST_AXIS):
             yield some, *shared
 
 

@@ -92,8 +92,7 @@ def panels_of(largest: Integers, width: int) -> Panels:
 
 def scaled(coefficients: Sequence[float], scale: float) -> tuple[float, ...]:
     """Return the coefficients a_l scale^l, so that f takes q.k itself; too large ones are inf."""
-    powers = (math.prod([scale] * degree) for degree in range(len(coefficients)))
-    return tuple(float(a) * power for a, power in zip(coefficients, powers, strict=True))
+    return tuple(float(a) * math.prod([scale] * degree) for degree, a in enumerate(coefficients))
 
 
 @functools.lru_cache(maxsize=64)

@@ -11,7 +11,7 @@ import torch
 from fastattn_lite.kernels import rows
 from fastattn_lite.kernels.accumulate import accumulate_kernel, transpose_kernel
 from fastattn_lite.kernels.combine import combine_kernel
-from fastattn_lite.kernels.launch import kept, launch, precision, room
+from fastattn_lite.kernels.launch import LONGEST_AXIS, kept, launch, precision, room
 from fastattn_lite.kernels.settings import settings_for
 
 Tensor = torch.Tensor
@@ -23,10 +23,6 @@ TOKEN_TILE = 128
 """Transposed copies are padded to a multiple of it, and chunks hold whole tiles."""
 LONGEST_OF_ORDER_1 = 256
 """Tokens of a causal chunk at order 1, whose state is small beside the scores of the chunk."""
-
-
-MOST_CHUNKS = 65_535
-"""So many programs may stand on the axis of a grid that counts chunks."""
 COMBINED_AT_ONCE = 4
 """Chunks whose sums are on their way from memory together."""
 
@@ -139,7 +135,7 @@ def cut_causal(tokens: int, width: int, order: int) -> Chunks:
     size = max(TOKEN_TILE, 16 * width)
     if order == 1:
         size = min(size, LONGEST_OF_ORDER_1)
-    size *= max(1, cdiv(tokens, size * MOST_CHUNKS))
+    size *= max(1, cdiv(tokens, size * LONGEST_AXIS))
     return Chunks(size, cdiv(max(tokens, 1), size))
 
 

@@ -84,7 +84,7 @@ def test_wide_heads_are_taken_in_quarters_under_a_mask(monkeypatch):
 )
 def test_more_heads_than_a_grid_takes_are_taken_in_several_calls(query, key, calls, monkeypatch):
     inputs = tokens((*query, 5, 16), (*key, 5, 16), (*key, 5, 8), dtype=SINGLE)
-    monkeypatch.setattr(operator, "MOST_HEADS", 4)
+    monkeypatch.setattr(operator, "LONGEST_AXIS", 4)
     made: list[int] = []
 
     def counted(query: Tensor, *others, original=operator.attention):
@@ -197,7 +197,7 @@ def most_pairs(dim, order, is_causal, *, heads=1_000, is_backward=False):
 def test_chunks_under_a_mask_find_room_on_an_axis_of_the_grid():
     for dim, order in ((16, 2), (64, 1), (128, 2)):
         cut = states.cut_causal(2**31, dim, order)
-        assert cut.count <= states.MOST_CHUNKS
+        assert cut.count <= launch.LONGEST_AXIS
         assert cut.size % states.TOKEN_TILE == 0
 
 
