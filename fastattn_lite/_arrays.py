@@ -181,18 +181,27 @@ def check_points(axes: int, **arrays: Array) -> dict[str, Any]:
     return {name: array.astype(np.float64) for name, array in arrays.items()}
 
 
-def check_memory(what: str, numbers: int, info: Any) -> None:
+def check_memory(what: str, numbers: int, info: Any, like: Array | None = None) -> None:
     """Raise `ValueError`, saying how many GiB it needs, where `numbers` would fill the memory.
 
-    `info` is the `finfo` or `iinfo` of their type.
+    `info` is the `finfo` or `iinfo` of their type; they will lie where the array `like` does.
     """
     needed = numbers * info.bits / 8 / 2**30
-    available = physical_memory() / 2**30
-    if needed > available:
+    place, size = memory_of(like)
+    if needed > size / 2**30:
         raise ValueError(
-            f"order: {what} would need {needed:,.1f} GiB, and this machine has "
-            f"{available:,.1f} GiB: choose a smaller order or dimension"
+            f"order: {what} would need {needed:,.1f} GiB, and this {place} has "
+            f"{size / 2**30:,.1f} GiB: choose a smaller order or dimension"
         )
+
+
+def memory_of(like: Array | None) -> tuple[str, int]:
+    """Return in a word where an array lies, and how many bytes there are."""
+    if is_torch_array(like) and like.is_cuda:
+        import torch
+
+        return "GPU", torch.cuda.get_device_properties(like.device).total_memory
+    return "machine", physical_memory()
 
 
 @functools.cache

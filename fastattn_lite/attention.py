@@ -175,7 +175,8 @@ def attend(
     if normalization != "none":
         query, key = _normalized(query, key, value, normalization)
     kind: tuple[Any, ...] = (key, value, expansion.order, (normalization, factor), initial_state)
-    check_moments(*kind)
+    if carries_state or not is_fused:  # few tokens of many heads need no moments in the kernels
+        check_moments(*kind)
     warn_unless_positive(expansion, guaranteed_radius(normalization, factor))
     options: dict[str, Any] = {
         "is_fused": is_fused,

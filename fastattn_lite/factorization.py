@@ -80,7 +80,8 @@ def monomial_features(x: Array, order: int) -> Array:
     xp = namespace(x=x)
     check_token_axes(x=x)
     features, order = number_of_features(x.shape[-1], order), int(order)
-    check_memory(f"{features:,} features", features * math.prod(x.shape[:-1]), xp.finfo(x.dtype))
+    numbers = features * math.prod(x.shape[:-1])
+    check_memory(f"{features:,} features", numbers, xp.finfo(x.dtype), x)
     return xp.matrix_transpose(
         xp.concat(list(feature_blocks(xp, x, order, most=features)), axis=-2)
     )

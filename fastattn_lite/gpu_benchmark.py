@@ -30,8 +30,9 @@ IMPLEMENTATIONS = {
     "array": 'this package with backend="array", plain torch products',
     "flex": "torch's flex_attention, compiled, with log f as score: softmax of it weighs by f",
     "fla": "flash-linear-attention, chunk_linear_attn: sum of s v, no constant, no normaliser",
+    "based": "flash-linear-attention, parallel_based: order 2, causal, pair by pair",
 }
-QUADRATIC = {"flash", "cudnn", "flex"}
+QUADRATIC = {"flash", "cudnn", "flex", "based"}
 SOFTMAX = ("flash", "cudnn")
 RACERS = ("fused", *SOFTMAX)
 LONGEST_CALL, LONGEST_RACE = 0.3, 0.6
@@ -160,6 +161,7 @@ class Plan:
     def problems(self) -> list[Problem]:
         """Return the problems, the most important first."""
         main = [(2, dim, causal) for dim in (64, 32) for causal in (False, True)]
+        masked, long = main[1::2], (4_096, 65_536)
         first = _problems(main, False, RACERS)
         if self.is_quick:
             return first
@@ -174,13 +176,15 @@ class Plan:
             *_decodes([(2, 64), (2, 32), (2, 128)], all_of_softmax),
             *_decodes([(1, 64), (3, 32)], ("fused", "array")),
             *_problems([(1, 64, True), (1, 32, True)], False, ("fused", "fla", "array")),
-            *_problems(main, False, ("flex",), (4_096, 65_536)),
+            *_problems(main, False, ("flex",), long),
+            *_problems(masked, False, ("based",), long),
             *_problems(rest, False, all_of_softmax),
             *_problems(odd, False, ("fused", "array")),
             *_problems(rest, True, RACERS),
             *_problems([(1, 64, True), (1, 32, True)], True, ("fused", "fla")),
             *_problems(odd, True, ("fused",)),
-            *_problems(main, True, ("flex",), (4_096, 65_536)),
+            *_problems(masked, True, ("based",), long),
+            *_problems(main, True, ("flex",), long),
         ]
 
     def cases(self) -> list[Case]:
@@ -526,7 +530,7 @@ def race_findings(times: Times, problem: Problem) -> dict[str, Finding]:
     fused, found, key = times.of("fused", problem), dict[str, Finding](), _key("", problem)
     for word, how in (("crossover", ""), ("crossover_graph", IN_GRAPH)):
         found |= crossover_finding(times, problem, word, how)
-    for name in ("flash", "cudnn", "flex", "array"):
+    for name in ("flash", "cudnn", "flex", "based", "array"):
         seconds = times.of(name, problem)
         if GOAL_TOKENS in seconds and GOAL_TOKENS in fused:
             found[f"speedup_{name}{key}"] = Finding(

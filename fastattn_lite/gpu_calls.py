@@ -181,6 +181,13 @@ def linear(problem: Problem, _tokens: int) -> Forward:
     return call
 
 
+def based(_problem: Problem, _tokens: int) -> Forward:
+    """Return the call of fla's second-order attention, (1, tokens, heads, d), always causal."""
+    from fla.ops.based import parallel_based  # pyright: ignore[reportMissingImports]
+
+    return parallel_based
+
+
 def _batch(x: Tensor) -> Tensor:
     return x[None]
 
@@ -252,6 +259,7 @@ BY_NAME = {
     "cudnn": _softmax("CUDNN_ATTENTION"),
     "flex": Implementation(flex, arrange=_batch, restore=_first),
     "fla": Implementation(linear, "scores", _tokens_first, _heads_first),
+    "based": Implementation(based, arrange=_tokens_first, restore=_heads_first),
 }
 
 

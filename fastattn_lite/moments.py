@@ -235,7 +235,7 @@ def fitting_shape(xp: Any, key: Array, value: Array, order: int) -> tuple[int, .
     lead = broadcast_lead(key, value, names="key, value")
     shape = (*lead, features, value.shape[-1] + 1)
     info = xp.finfo(accumulation_dtype(xp, key, value))
-    check_memory(f"the moments of {features:,} features", 2 * math.prod(shape), info)
+    check_memory(f"the moments of {features:,} features", 2 * math.prod(shape), info, key)
     return shape
 
 

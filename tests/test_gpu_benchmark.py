@@ -7,7 +7,8 @@ import dataclasses
 import itertools
 import json
 import math
-from types import SimpleNamespace
+import sys
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -104,6 +105,9 @@ def test_long_sequences_get_fewer_heads_only_where_memory_asks_for_it():
         assert [plan.heads_for(n, wide) for n in plan.tokens] == [*8 * [64], 64, 16]
     flex = [case.tokens for case in plan.cases() if case.name == "flex"]
     assert set(flex) == {4_096, 8_192, 16_384, 65_536}
+    based = [case for case in plan.cases() if case.name == "based"]
+    assert {case.tokens for case in based} == set(flex)
+    assert all(case.problem.is_causal for case in based)
 
 
 def test_the_plan_holds_one_token_after_others():
@@ -392,6 +396,40 @@ def test_seconds_of_one_token_are_those_of_a_call_over_its_tokens(monkeypatch):
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_the_log_of_the_polynomial_makes_flex_attention_compute_the_same(is_causal, monkeypatch):
     small_check(monkeypatch, "flex", Problem(16, 2, is_causal, False, ()))
+
+
+def made_up_fla(target: str) -> ModuleType:
+    """Return in the place of fla.ops what sums by the direct formula, (batch, tokens, heads, d)."""
+
+    def attend(query, key, value, **_):
+        heads = [x[0].transpose(0, 1) for x in (query, key, value)]
+        problem = Problem(query.shape[-1], 2, True, False, ())
+        return gpu_calls.direct(problem, target, *heads).transpose(0, 1)[None]
+
+    module = ModuleType("fla.ops")
+    module.linear_attn = SimpleNamespace(
+        chunk_linear_attn=lambda *x, **kw: (attend(*x, **kw), None)
+    )
+    module.based = ModuleType("fla.ops.based")
+    module.based.parallel_based = attend
+    return module
+
+
+@pytest.mark.parametrize("is_trained", [False, True])
+@pytest.mark.parametrize(
+    ("name", "order", "target"), [("fla", 1, "scores"), ("based", 2, "polynomial")]
+)
+def test_heads_stand_where_fla_expects_them(name, order, target, is_trained, monkeypatch):
+    module = made_up_fla(target)
+    for path, part in (
+        ("fla", ModuleType("fla")),
+        ("fla.ops", module),
+        ("fla.ops.based", module.based),
+    ):
+        monkeypatch.setitem(sys.modules, path, part)
+    samples = small_check(monkeypatch, name, Problem(16, order, True, is_trained, ()))
+    found, plain = (sample["values"] for sample in samples)
+    assert found == pytest.approx(plain), "the plain formula itself"
 
 
 @pytest.mark.parametrize("is_trained", [False, True])

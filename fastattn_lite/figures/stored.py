@@ -17,7 +17,7 @@ Result = dict[str, Any]
 SECTION = "ComplexityScaling"
 SOFTMAX = ("scaled_dot_product", "softmax", "flash", "cudnn")
 """What the name of an implementation holds that computes softmax, so that no order matters."""
-PAIRWISE = ("flex",)
+PAIRWISE = ("flex", "based")
 """Beginnings of names that compute the polynomial pair by pair, so that time grows like n^2."""
 RACES = "python -m fastattn_lite bench"
 """The command of results that time whole attention at many n; others time single steps."""

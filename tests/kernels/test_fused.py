@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from fused import BOTH_FORMS, DEVICE, FLOOR, HALF, SINGLE, plain, poison_empty, relative, tokens
@@ -12,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from fastattn_lite import (
     Expansion,
     Moments,
+    _arrays,
     attention,
     autograd,
     fast_attention,
@@ -176,6 +179,31 @@ def test_no_state_is_made_beside_the_kernels(backend, monkeypatch):
     assert made == []
     with pytest.raises(ValueError, match=r"order: the moments of .* would need .* GiB"):
         fast_attention(*inputs, backend="autograd", order=60)
+
+
+def test_few_tokens_of_many_heads_need_no_memory_for_moments(monkeypatch):
+    """4,096 x 32 heads of 128 tokens would have 136 GiB of moments, and are taken by scores."""
+    inputs = tokens(*3 * [(2, 5, 16)], dtype=SINGLE)
+    expected = fast_attention(*inputs, backend="array")
+    monkeypatch.setattr(_arrays, "memory_of", lambda _: ("GPU", 1))
+    with pytest.raises(ValueError, match=r"would need .* and this GPU has 0\.0 GiB"):
+        fast_attention(*inputs, backend="array")
+    assert relative(fast_attention(*inputs, backend="triton"), expected) < 1e-6
+
+
+def test_tensors_on_a_gpu_may_fill_its_memory(monkeypatch):
+    query, *_ = problem_on_a_gpu()
+    asked = []
+
+    def properties(device):
+        asked.append(device)
+        return SimpleNamespace(total_memory=7)
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+    assert _arrays.memory_of(query) == ("GPU", 7)
+    assert asked == [query.device]
+    for elsewhere in (None, np.zeros(1), torch.zeros(1)):
+        assert _arrays.memory_of(elsewhere) == ("machine", _arrays.physical_memory())
 
 
 def problem_on_a_gpu():
