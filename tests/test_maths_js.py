@@ -643,7 +643,7 @@ def test_work_of_a_step(page: Page, tmp_path: Path, is_stored: bool) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["gpu_design_log", "cpu_roofline"])
+@pytest.mark.parametrize("name", ["gpu_design_log", "gpu_roofline", "cpu_roofline"])
 def test_stored_runs_under_their_roof(page: Page, tmp_path: Path, name: str) -> None:
     result = load_result(name)
     roof = roof_of(result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 
 import numpy as np
 import pytest
@@ -23,8 +24,9 @@ from fastattn_lite.roofline import (
     step_functions,
     step_work,
 )
+from tools import gpu_roofline
 
-RESULTS = ["gpu_design_log", "cpu_roofline"]
+RESULTS = ["gpu_design_log", "gpu_roofline", "cpu_roofline"]
 
 
 @pytest.mark.equation("eq-intensity")
@@ -159,6 +161,24 @@ def test_the_roof_of_the_gpu_is_the_measured_one():
     for speed, value in measured.items():
         assert log[speed]["value"] == value
         assert log[speed]["value"] < log[f"{speed}_data_sheet"]["value"]
+
+
+def test_the_runs_of_the_h200_are_those_of_the_benchmark():
+    assert load_result(gpu_roofline.NAME) == gpu_roofline.extract(load_result(gpu_roofline.RUN))
+
+
+def test_only_whole_forward_passes_of_many_tokens_stand_on_the_roof():
+    run = load_result(gpu_roofline.RUN)
+    found = gpu_roofline.extract(run)
+    fused = [s for s in found["samples"] if s["what"] == "forward: fused kernels"]
+    sizes = {(s["order"], s["dim"]) for s in fused}
+    assert len(fused) == len(sizes) == 10
+    sample = next(s for s in fused if (s["order"], s["dim"]) == (2, 64))
+    seconds = fast_flops(65_536, 64, 2) / (
+        run["summary"]["share_d64_order2_full_forward"]["value"] * roof_of(found).peak
+    )
+    assert statistics.median(sample["values"]) / sample["heads"] == pytest.approx(seconds)
+    assert sample_work(sample).flops == 64 * fast_flops(65_536, 64, 2)
 
 
 @pytest.mark.parametrize("step", ["accumulate", "evaluate"])

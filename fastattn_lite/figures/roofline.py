@@ -16,8 +16,8 @@ from fastattn_lite.results import load_result
 from fastattn_lite.roofline import Roof, Work, direct_work, roof_of, sample_work, step_work
 
 NAME = "Roofline"
-RESULTS = {"h100": "gpu_design_log", "cpu": "cpu_roofline"}
-UNIT = {"h100": 1e12, "cpu": 1e9}
+RESULTS = {"h100": "gpu_design_log", "h200": "gpu_roofline", "cpu": "cpu_roofline"}
+UNIT = {"h100": 1e12, "h200": 1e12, "cpu": 1e9}
 REACH = (1.0, 1e6)
 MEASURED = {
     "accumulate": "chebyshev",
@@ -46,8 +46,8 @@ class Reached:
 class Roofline(Figure):
     """The roof of a machine, the intensity of both steps under it, and stored measurements.
 
-    Traits: `device` "h100" or "cpu"; `dim` d, 16 to 128; `order` p, 1 to 3; `tokens` n, 256 to
-    1,048,576. The dimension of the values is d. Measurements of the same d and p are shown.
+    Traits: `device` "h100", "h200" or "cpu"; `dim` d, 16 to 128; `order` p, 1 to 3; `tokens` n,
+    256 to 1,048,576. The dimension of the values is d. Measurements of the same d and p are shown.
     Chapter: gpu_evaluation.
     """
 

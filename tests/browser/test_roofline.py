@@ -28,6 +28,7 @@ FIGURES = [
     Roofline(),
     Roofline(device="cpu", dim=32, tokens=16_384),
     Roofline(dim=16, order=3, tokens=256),
+    Roofline(device="h200", dim=16),
     Roofline(device="cpu", dim=128, order=1, tokens=1_048_576),
 ]
 
@@ -44,7 +45,7 @@ def test_the_page_says_what_python_says(stage: Stage, figure: Roofline) -> None:
 def test_every_setting_says_what_python_says_and_keeps_its_height(stage: Stage) -> None:
     settings: list[dict[str, Any]] = [
         {"device": device, "dim": dim, "order": order}
-        for device in ("h100", "cpu")
+        for device in ("h100", "h200", "cpu")
         for dim in (16, 32, 64, 128)
         for order in (1, 2, 3)
     ]
@@ -67,7 +68,7 @@ def test_every_width_and_theme(stage: Stage, figure: Roofline, width: int, theme
 @pytest.mark.parametrize(
     ("name", "key", "expected"),
     [
-        ("device", "ArrowRight", "cpu"),
+        ("device", "ArrowRight", "h200"),
         ("dim", "ArrowLeft", 32),
         ("dim", "End", 128),
         ("order", "ArrowRight", 3),
@@ -94,7 +95,7 @@ def test_every_measured_run_has_a_cross_and_a_bar(stage: Stage) -> None:
     assert "36.9 ms" in shares.inner_text()
 
 
-@pytest.mark.parametrize(("device", "unit"), [("h100", "µs"), ("cpu", "ms")])
+@pytest.mark.parametrize(("device", "unit"), [("h100", "µs"), ("h200", "µs"), ("cpu", "ms")])
 def test_the_least_time_has_a_unit_that_fits(stage: Stage, device: str, unit: str) -> None:
     page = stage.show(Roofline(device=device))
     term = page.locator(".fastattn-readouts div", has_text="Least time of a step")
@@ -131,7 +132,7 @@ def test_still_and_html(figure: Roofline) -> None:
 
 
 def test_nothing_measured_is_above_the_roof() -> None:
-    for figure in (Roofline(), Roofline(dim=32), FIGURES[1], Roofline(device="cpu")):
+    for figure in (Roofline(), Roofline(dim=32), FIGURES[1], FIGURES[3], Roofline(device="cpu")):
         assert figure.measured()
         assert all(0 < run.share < 1 for run in figure.measured())
 

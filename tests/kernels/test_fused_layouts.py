@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -22,8 +23,17 @@ from fused import (
 )
 from torch import Tensor
 
-from fastattn_lite import fast_attention, kernel_attention, taylor
+from fastattn_lite import fast_attention, kernel_attention, number_of_features, taylor
 from fastattn_lite.kernels import forward, launch, operator, settings, states
+
+
+def round_off(query: Tensor) -> float:
+    """Return what R sums one after another in float32 lose when each step rounds at random.
+
+    A GPU adds the products of order 2 like that; below d = 23 the floor of all tests is larger.
+    """
+    features = number_of_features(query.shape[-1], 2)
+    return max(FLOOR[SINGLE], math.sqrt(features) * 2**-24)
 
 
 def check_outputs_and_gradients(inputs: list[Tensor], is_causal: bool = False) -> None:
@@ -32,7 +42,7 @@ def check_outputs_and_gradients(inputs: list[Tensor], is_causal: bool = False) -
     exact = [x.double().requires_grad_() for x in inputs]
     found = fast_attention(*given, is_causal=is_causal, backend="triton")
     expected = kernel_attention(*exact, expansion=taylor(2), is_causal=is_causal)
-    assert relative(found, expected) < 1e-6
+    assert relative(found, expected) < round_off(inputs[0])
     pairs = zip(
         torch.autograd.grad(found.square().sum(), given),
         torch.autograd.grad(expected.square().sum(), exact),
@@ -71,7 +81,7 @@ def test_wide_heads_are_taken_in_quarters_under_a_mask(monkeypatch):
     inputs = tokens((1, n, 64), (1, n, 64), (1, n, 16))
     exact = kernel_attention(*(x.double() for x in inputs), expansion=taylor(2), is_causal=True)
     found = fast_attention(*inputs, is_causal=True, backend="triton")
-    assert relative(found[:, -2:], exact[:, -2:]) < 1e-6
+    assert relative(found[:, -2:], exact[:, -2:]) < round_off(inputs[0])
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 // The roofline of a machine, the intensity of both steps on it, and what stored runs reached.
 import log from "../../../results/gpu_design_log.json";
+import onH200 from "../../../results/gpu_roofline.json";
 import onCpu from "../../../results/cpu_roofline.json";
 import { attainable, directWork, intensityOf, leastSeconds, sampleWork, stepWork } from "../maths.js";
 import { defineFigure } from "../frame.js";
 import { formatNumber, formatPercent } from "../format.js";
 
-const RESULTS = { h100: log, cpu: onCpu };
-const UNIT = { h100: 1e12, cpu: 1e9 };
+const RESULTS = { h100: log, h200: onH200, cpu: onCpu };
+const UNIT = { h100: 1e12, h200: 1e12, cpu: 1e9 };
 const REACH = { min: 1, max: 1e6 };
 const UNITS = [["seconds", 1], ["milliseconds", 1e-3], ["microseconds", 1e-6]];
 const ROWS = 11;

@@ -1,0 +1,44 @@
+"""python -m tools.gpu_roofline: what the figure Roofline shows of the run gpu_h200.
+
+That run is too long for a page. Its forward passes of 65,536 tokens, not causal, and the two
+speeds of its device are written to gpu_roofline.json, beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastattn_lite.gpu_benchmark import GOAL_TOKENS
+from fastattn_lite.results import load_result, save_result
+from fastattn_lite.results.store import FOLDER
+
+RUN, NAME = "gpu_h200", "gpu_roofline"
+STEPS = {
+    "fused": "forward: fused kernels",
+    "array": "forward: array path",
+    "flash": "softmax: FlashAttention",
+    "cudnn": "softmax: cuDNN",
+}
+SPEEDS = {"peak": "product", "bandwidth": "copy"}
+BFLOAT16_BYTES = 2
+
+
+def extract(run: dict[str, Any]) -> dict[str, Any]:
+    """Return the forward passes of a run, named by their steps, under its two speeds."""
+    names = {f"{name}, forward": step for name, step in STEPS.items()}
+    return run | {
+        "name": NAME,
+        "title": f"Forward passes of {GOAL_TOKENS:,} tokens, 64 heads in a call, bfloat16",
+        "command": f"python -m tools.gpu_roofline, from {RUN}: {run['command']}",
+        "samples": [
+            sample | {"what": names[sample["what"]], "number_bytes": BFLOAT16_BYTES}
+            for sample in run["samples"]
+            if sample["what"] in names
+            and (sample["tokens"], sample["is_causal"], sample["unit"]) == (GOAL_TOKENS, False, "s")
+        ],
+        "summary": {speed: run["summary"][found] for speed, found in SPEEDS.items()},
+    }
+
+
+if __name__ == "__main__":
+    print("written:", save_result(extract(load_result(RUN)), FOLDER / f"{NAME}.json"))
