@@ -56,7 +56,7 @@ def test_every_setting_says_what_python_says_and_keeps_its_height(stage: Stage) 
     assert max(heights) - min(heights) < 40, "only the sentence may take a line more"
 
 
-@pytest.mark.parametrize("figure", [FIGURES[0], FIGURES[1]], ids=repr)
+@pytest.mark.parametrize("figure", [FIGURES[0], FIGURES[1], FIGURES[3]], ids=repr)
 @pytest.mark.parametrize("width", [340, 375, 800, 1600])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_width_and_theme(stage: Stage, figure: Roofline, width: int, theme: Any) -> None:
