@@ -200,7 +200,8 @@ def memory_of(like: Array | None) -> tuple[str, int]:
     if is_torch_array(like) and like.is_cuda:
         import torch
 
-        return "GPU", torch.cuda.get_device_properties(like.device).total_memory
+        if torch.cuda.is_available():  # a fake tensor's GPU need not be there
+            return "GPU", torch.cuda.get_device_properties(like.device).total_memory
     return "machine", physical_memory()
 
 

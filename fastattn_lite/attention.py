@@ -170,12 +170,12 @@ def attend(
     expansion, factor = checked(query, key, value, *asked, initial_state)
     carried = {"carries_state": carries_state}
     is_fused = takes_kernels(backend, query, key, value, expansion, initial_state, **carried)
-    in_operator = takes_operator(backend, query, key, value, **carried)
-    in_operator = in_operator or (is_fused and not carries_state)
+    by_kernels = is_fused and not carries_state
+    in_operator = by_kernels or takes_operator(backend, query, key, value, **carried)
     if normalization != "none":
         query, key = _normalized(query, key, value, normalization)
     kind: tuple[Any, ...] = (key, value, expansion.order, (normalization, factor), initial_state)
-    if carries_state or not is_fused:  # few tokens of many heads need no moments in the kernels
+    if not by_kernels:  # which make no moments for few tokens, however many heads there are
         check_moments(*kind)
     warn_unless_positive(expansion, guaranteed_radius(normalization, factor))
     options: dict[str, Any] = {

@@ -32,8 +32,10 @@ IMPLEMENTATIONS = {
     "fla": "flash-linear-attention, chunk_linear_attn: sum of s v, no constant, no normaliser",
     "based": "flash-linear-attention, parallel_based: order 2, causal, pair by pair",
 }
-QUADRATIC = {"flash", "cudnn", "flex", "based"}
 SOFTMAX = ("flash", "cudnn")
+PAIRWISE = ("flex", "based")
+"""These compute the polynomial pair by pair, so that time grows like n^2."""
+QUADRATIC = {*SOFTMAX, *PAIRWISE}
 RACERS = ("fused", *SOFTMAX)
 LONGEST_CALL, LONGEST_RACE = 0.3, 0.6
 """No size is tried where one call would take more seconds, or one that a goal compares with."""
@@ -530,7 +532,7 @@ def race_findings(times: Times, problem: Problem) -> dict[str, Finding]:
     fused, found, key = times.of("fused", problem), dict[str, Finding](), _key("", problem)
     for word, how in (("crossover", ""), ("crossover_graph", IN_GRAPH)):
         found |= crossover_finding(times, problem, word, how)
-    for name in ("flash", "cudnn", "flex", "based", "array"):
+    for name in (*SOFTMAX, *PAIRWISE, "array"):
         seconds = times.of(name, problem)
         if GOAL_TOKENS in seconds and GOAL_TOKENS in fused:
             found[f"speedup_{name}{key}"] = Finding(

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from fastattn_lite import gpu_benchmark
-from fastattn_lite.gpu_benchmark import Problem
+from fastattn_lite.gpu_benchmark import GOAL_TOKENS, Plan, Problem
 from fastattn_lite.results import new_result, save_result
 
-HEADS, TOKENS, STATES = 64, 65_536, 1_024
+HEADS, TOKENS, STATES = Plan().heads, GOAL_TOKENS, 1_024
 TITLE = "What each fused kernel waits for, by Nsight Compute: bfloat16, 65,536 tokens"
 CASES = {
     "full-64": Problem(64, 2, False, False, ("fused",)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastattn_lite.gpu_benchmark import GOAL_TOKENS
+from fastattn_lite.gpu_benchmark import GOAL_TOKENS, Plan
 from fastattn_lite.results import load_result, save_result
 from fastattn_lite.results.store import FOLDER
 
@@ -26,9 +26,10 @@ BFLOAT16_BYTES = 2
 def extract(run: dict[str, Any]) -> dict[str, Any]:
     """Return the forward passes of a run, named by their steps, under its two speeds."""
     names = {f"{name}, forward": step for name, step in STEPS.items()}
+    size = f"{GOAL_TOKENS:,} tokens, {Plan().heads} heads in a call"
     return run | {
         "name": NAME,
-        "title": f"Forward passes of {GOAL_TOKENS:,} tokens, 64 heads in a call, bfloat16",
+        "title": f"Forward passes of {size}, bfloat16",
         "command": f"python -m tools.gpu_roofline, from {RUN}: {run['command']}",
         "samples": [
             sample | {"what": names[sample["what"]], "number_bytes": BFLOAT16_BYTES}

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from fastattn_lite.figures.words import catalogue, format_number, say
+from fastattn_lite.gpu_benchmark import PAIRWISE
 from fastattn_lite.results import list_results, load_result, validate_result
 
 Result = dict[str, Any]
 SECTION = "ComplexityScaling"
 SOFTMAX = ("scaled_dot_product", "softmax", "flash", "cudnn")
 """What the name of an implementation holds that computes softmax, so that no order matters."""
-PAIRWISE = ("flex", "based")
-"""Beginnings of names that compute the polynomial pair by pair, so that time grows like n^2."""
 RACES = "python -m fastattn_lite bench"
 """The command of results that time whole attention at many n; others time single steps."""
 NOT_ATTENTION = ("matrix products",)

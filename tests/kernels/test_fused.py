@@ -199,6 +199,10 @@ def test_tensors_on_a_gpu_may_fill_its_memory(monkeypatch):
         asked.append(device)
         return SimpleNamespace(total_memory=7)
 
+    here = _arrays.memory_of(torch.zeros(1))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert _arrays.memory_of(query) == here
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
     assert _arrays.memory_of(query) == ("GPU", 7)
     assert asked == [query.device]
