@@ -18,7 +18,7 @@ def transpose_kernel(
     start = tl.program_id(0).to(tl.int64) * BT
     t, c = tl.arange(0, BT), tl.arange(0, D)
     there = (start + t < tokens)[:, None] & (c < dim)[None, :]
-    place = (start + t)[:, None] * stride_n + c[None, :] * stride_d
+    place = (start + t)[:, None] * stride_n + c.to(tl.int64)[None, :] * stride_d
     tile = tl.load(x + h * stride_h + place, mask=there, other=0.0)
     into = x_t + h * (D + 1) * padded + start
     tl.store(into + t, (start + t < tokens).to(x_t.dtype.element_ty))
@@ -29,7 +29,7 @@ def transpose_kernel(
 def load_tokens(y, start, t, tokens, stride_n, stride_e, e, width):
     """Return the rows start + t of y, 0 beyond the tokens and beyond the width."""
     there = (start + t < tokens)[:, None] & (e < width)[None, :]
-    place = (t.to(tl.int64) + start)[:, None] * stride_n + e[None, :] * stride_e
+    place = (t.to(tl.int64) + start)[:, None] * stride_n + e.to(tl.int64)[None, :] * stride_e
     return tl.load(y + place, mask=there, other=0.0)
 
 

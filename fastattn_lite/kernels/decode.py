@@ -133,14 +133,15 @@ def add_latest(
 ):  # fmt: skip
     """Put the token behind the `count` latest ones, and write what all of them add to [F, G]."""
     d, e, t = tl.arange(0, D), tl.arange(0, E), tl.arange(0, BT)
-    k = tl.load(key + d * stride_kd, mask=d < dim, other=0.0)
-    v = tl.load(value + e * stride_ve, mask=e < WIDTH, other=0.0)
+    query += d.to(tl.int64) * stride_qd
+    k = tl.load(key + d.to(tl.int64) * stride_kd, mask=d < dim, other=0.0)
+    v = tl.load(value + e.to(tl.int64) * stride_ve, mask=e < WIDTH, other=0.0)
     tl.store(keys + count * dim + d, k, mask=d < dim)
     tl.store(values + count * WIDTH + e, v, mask=e < WIDTH)
     k, v = key_root * k.to(tl.float32), v.to(tl.float32)
     sums += part * (WIDTH + 1)
     for _ in range(group):
-        q = root * tl.load(query + d * stride_qd, mask=d < dim, other=0.0).to(tl.float32)
+        q = root * tl.load(query, mask=d < dim, other=0.0).to(tl.float32)
         normaliser = polynomial(sum_products(q, k, 0), a0, a1, a2, a3, ORDER)
         numerator = normaliser * v
         for start in range(0, count, BT):

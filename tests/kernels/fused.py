@@ -15,6 +15,8 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SINGLE, HALF = torch.float32, torch.float16
 FLOOR = {SINGLE: 1e-6, HALF: 1e-3, torch.bfloat16: 8e-3}
 """About one unit in the last place of each type, eight in float32: summation orders differ."""
+FAR = 2**28
+"""So far apart lie two features of one token: the ninth begins behind 2^31 numbers."""
 BOTH_FORMS = pytest.mark.usefixtures("form")
 
 
@@ -22,6 +24,15 @@ def tokens(*shapes: tuple[int, ...], dtype: torch.dtype = SINGLE, seed: int = 0)
     generator = torch.Generator().manual_seed(seed)
     made = [torch.randn(shape, generator=generator) for shape in shapes]
     return [x.to(DEVICE, dtype) for x in made]
+
+
+def far_apart(count: int, n: int) -> list[Tensor]:
+    """Return tensors (1, n, 9) in one memory, features FAR numbers apart; only these are filled."""
+    numbers = torch.empty(8 * FAR + count * n, dtype=HALF, device=DEVICE)
+    made = [numbers.as_strided((1, n, 9), (0, 1, FAR), i * n) for i in range(count)]
+    for x, given in zip(made, tokens(*[(1, n, 9)] * count, dtype=HALF), strict=True):
+        x.copy_(given)
+    return made
 
 
 def relative(found: Tensor, expected: Tensor) -> float:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from arrays import Names
-from fused import DEVICE, HALF, SINGLE, poison_empty, relative, tokens
+from fused import DEVICE, HALF, SINGLE, far_apart, poison_empty, relative, tokens
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -121,6 +121,12 @@ def test_inputs_and_states_in_any_memory_order():
     assert relative(stream(inputs, "triton")[0], expected) < 1e-6
     found, _ = stream(inputs, "triton", turned)
     assert relative(found, stream(inputs, "array", state)[0]) < 1e-6
+
+
+def test_features_far_apart_in_memory():
+    inputs = far_apart(3, 4)
+    expected, _ = stream([x.contiguous() for x in inputs], "array")
+    assert relative(stream(inputs, "triton")[0], expected) < FLOOR[HALF]
 
 
 @pytest.mark.parametrize("normalization", ["none", "unit"])

@@ -14,6 +14,7 @@ from fused import (
     FLOOR,
     HALF,
     SINGLE,
+    far_apart,
     plain,
     poison_empty,
     relative,
@@ -66,6 +67,20 @@ def test_leading_axes_broadcast(query, key, value, is_causal):
     shapes = ((*query, 20, 16), (*key, 20, 16), (*value, 20, 8))
     inputs = tokens(*shapes, dtype=SINGLE)
     check_outputs_and_gradients(inputs, is_causal)
+
+
+@BOTH_FORMS
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_features_far_apart_in_memory(is_causal):
+    *far, upstream = far_apart(4, 6)
+    given = [x.requires_grad_() for x in far]
+    exact = [x.detach().double().contiguous().requires_grad_() for x in far]
+    found = fast_attention(*given, is_causal=is_causal, backend="triton")
+    expected = kernel_attention(*exact, expansion=taylor(2), is_causal=is_causal)
+    ours = torch.autograd.grad(found, given, upstream)
+    truth = torch.autograd.grad(expected, exact, upstream.double())
+    for x, y in zip((found, *ours), (expected, *truth), strict=True):
+        assert relative(x, y) < 3 * FLOOR[HALF]
 
 
 def test_wide_heads_are_taken_in_quarters(monkeypatch):
