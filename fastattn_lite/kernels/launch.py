@@ -9,13 +9,17 @@ few tokens the kernels themselves take less time than starting them takes the ho
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import triton
+
+from fastattn_lite.kernels.support import interpreted
 
 Tensor = torch.Tensor
 Tensors = tuple[Tensor, ...]
@@ -40,9 +44,10 @@ def launch(
 ) -> None:
     """Start a kernel on a grid of programs, on the GPU of its first tensor.
 
-    Triton itself would take the current GPU, whatever the tensors lie on.
+    Triton itself would take the current GPU, whatever the tensors lie on. Its interpreter keeps the
+    place of the running program in the language itself, so it runs for one thread at a time.
     """
-    with torch.cuda.device_of(first):
+    with torch.cuda.device_of(first), _interpreter if interpreted() else nullcontext():
         compiled = kernel[grid](first, *arguments, **constants)
     if (recording := _recording.get()) is not None:
         recording.note(compiled, kernel.arg_names, grid, (first, *arguments), constants)
@@ -281,6 +286,7 @@ def placed(lives: list[Life]) -> tuple[list[int], int]:
     return begins, max(ends, default=0)
 
 
+_interpreter = threading.Lock()
 _recording: ContextVar[Recording | None] = ContextVar("recording", default=None)
 _recorded: dict[tuple[Any, ...], Recorded] = {}
 _tables: dict[int, Tensor] = {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -287,3 +289,22 @@ if torch.cuda.device_count() > 1:
             results.append([x.cpu() for x in found])
         assert torch.cuda.current_device() == 0
         assert all(map(torch.equal, *results))
+
+
+@pytest.fixture
+def quick_switches():
+    """Let threads take turns far more often than Python does by itself."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("quick_switches")
+def test_threads_start_kernels_beside_each_other(monkeypatch):
+    take(monkeypatch, "moments")
+    inputs = [[torch.randn(4, 40, 16, device=DEVICE) for _ in range(3)] for _ in range(6)]
+    expected = [fast_attention(*each, backend="array") for each in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda each: fast_attention(*each, backend="triton"), inputs))
+    assert all(relative(x, y) < 1e-6 for x, y in zip(found, expected, strict=True))
