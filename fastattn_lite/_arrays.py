@@ -110,8 +110,7 @@ def check_attention_inputs(query: Array, key: Array, value: Array, *, is_causal:
             f"got the shape {tuple(value.shape)}"
         )
     broadcast_lead(query, key, value, names="query, key, value")
-    if is_causal:
-        check_causal_lengths(query, key)
+    check_mask(query, key, is_causal)
     return xp
 
 
@@ -128,13 +127,23 @@ def check_query_and_key(query: Array, key: Array) -> None:
     broadcast_lead(query, key, names="query, key")
 
 
-def check_causal_lengths(query: Array, key: Array) -> None:
-    """Raise `ValueError` unless there are as many queries as keys."""
-    if query.shape[-2] != key.shape[-2]:
+def check_mask(query: Array, key: Array, is_causal: bool) -> None:
+    """Raise an error unless `is_causal` is a flag, and queries as many as keys where it is set."""
+    if check_flag("is_causal", is_causal) and query.shape[-2] != key.shape[-2]:
         raise ValueError(
             "is_causal: expected as many queries as keys, "
             f"got {query.shape[-2]} queries and {key.shape[-2]} keys"
         )
+
+
+def check_flag(name: str, flag: Any) -> bool:
+    """Return `flag` as a bool, or raise an error that names the argument.
+
+    Python takes anything for true or false, "no" for true.
+    """
+    if not isinstance(flag, bool | np.bool_):
+        raise TypeError(f"{name}: expected True or False, got {flag!r}")
+    return bool(flag)
 
 
 def check_count(name: str, number: Any, *, least: int) -> int:

@@ -129,10 +129,14 @@ def fast_attention(
         "backend": backend,
     }
     carries_state = return_state or initial_state is not None
-    if is_compiling() and not carries_state:
+    if is_compiling():
         from fastattn_lite import autograd
 
-        return autograd.compiled_attention(query, key, value, expansion, **options)
+        if not carries_state:
+            return autograd.compiled_attention(query, key, value, expansion, **options)
+        options |= {"initial_state": initial_state}
+        output, state = autograd.uncompiled_with_a_state(query, key, value, expansion, **options)
+        return (output, state) if return_state else output
     asked = (expansion, order, is_causal, scale, normalization, backend)
     is_simple = chunk_size is None and carries_state == (initial_state is not None)
     facts = facts_of(query, key, value, initial_state, *asked) if is_simple else None

@@ -55,6 +55,7 @@ NO_SECOND_DERIVATIVE = (
 )
 SPAN = 512
 """Most tokens taken together: what is made for them is the memory beside the sums."""
+_disable: Any = torch.compiler.disable  # whose types know no decorator without brackets
 OPTIONS = "float[] coefficients, float scale, bool is_causal, int? chunk_size, bool is_fused"
 
 
@@ -100,6 +101,15 @@ def _traced(
     query: Tensor, key: Tensor, value: Tensor, fields: tuple[Any, ...], **options: Any
 ) -> Tensor:
     return attend(query, key, value, Expansion(*fields) if fields else None, **options)[0]
+
+
+@_disable
+def uncompiled_with_a_state(*given: Any, **options: Any) -> tuple[Tensor, Any]:
+    """Return the outputs and the state where torch.compile meets a call with a state.
+
+    No graph holds a state, so the call runs as it is; fullgraph=True refuses it with this name.
+    """
+    return attend(*given, **options, carries_state=True)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fastattn_lite._arrays import check_count, check_real
+from fastattn_lite._arrays import check_count, check_flag, check_real
 from fastattn_lite.factorization import number_of_features
 
 LATEST_TOKENS = 64
@@ -38,7 +38,7 @@ def direct_flops(
     """
     tokens = check_count("tokens", tokens, least=0)
     dim, value_dim = _dimensions(dim, value_dim)
-    return (1 if is_causal else 2) * tokens**2 * (dim + value_dim)
+    return (1 if check_flag("is_causal", is_causal) else 2) * tokens**2 * (dim + value_dim)
 
 
 def fast_flops(tokens: int, dim: int, order: int, value_dim: int | None = None) -> int:
@@ -67,7 +67,7 @@ def crossover_tokens(
     """
     dim, value_dim = _dimensions(dim, value_dim)
     numbers = moment_numbers(dim, order, value_dim)
-    return (4 if is_causal else 2) * numbers / (dim + value_dim)
+    return (4 if check_flag("is_causal", is_causal) else 2) * numbers / (dim + value_dim)
 
 
 def moment_numbers(dim: int, order: int, value_dim: int | None = None) -> int:

@@ -17,7 +17,8 @@ import numpy as np
 from fastattn_lite._arrays import (
     Array,
     accumulation_dtype,
-    check_causal_lengths,
+    check_flag,
+    check_mask,
     check_query_and_key,
     check_real,
     chunks,
@@ -48,7 +49,7 @@ def normalize(
     """
     xp = namespace(query=query, key=key)
     check_query_and_key(query, key)
-    check_normalization(normalization, is_causal=is_causal)
+    check_normalization(normalization, is_causal=check_flag("is_causal", is_causal))
     if normalization.startswith("center") and key.shape[-2] > 0:
         key = key - xp.mean(key, axis=-2, keepdims=True)
     if normalization.endswith("unit"):
@@ -116,8 +117,7 @@ def check_scores(
     where there is no pair. Chapter: expansion_truncation.
     """
     xp = namespace(query=query, key=key)
-    if is_causal:
-        check_causal_lengths(query, key)
+    check_mask(query, key, is_causal)
     query, key = normalize(query, key, normalization, is_causal=is_causal)
     if query.shape[-2] == 0 or key.shape[-2] == 0:
         raise ValueError("query, key: expected at least one query and one key, got none")

@@ -12,7 +12,7 @@ from fastattn_lite._arrays import (
     Array,
     accumulation_dtype,
     check_attention_inputs,
-    check_causal_lengths,
+    check_mask,
     check_query_and_key,
     check_real,
     check_someone_to_attend_to,
@@ -80,8 +80,7 @@ def attention_weights(
     check_query_and_key(query, key)
     if expansion is not None:
         check_expansion(expansion)
-    if is_causal:
-        check_causal_lengths(query, key)
+    check_mask(query, key, is_causal)
     check_someone_to_attend_to(query, key)
     dtype = accumulation_dtype(xp, query, key)
     scores = attention_scores(xp, query, key, dtype, scale)

@@ -319,6 +319,25 @@ def test_compile_once_for_any_number_of_tokens_and_batch(normalization):
 
 
 @pytest.mark.usefixtures("fresh_compiler")
+@pytest.mark.filterwarnings("error")
+def test_compile_leaves_a_call_with_a_state_as_it_is():
+    def function(query, key, value, state=None):
+        options = {"is_causal": True, "return_state": True, "initial_state": state}
+        return fast_attention(query, key, value, **options)
+
+    inputs = [x.detach() for x in tensors(queries=9, keys=9)]
+    compiled = torch.compile(function, backend="aot_eager")
+    output, state = compiled(*inputs)
+    expected, plain = function(*inputs)
+    assert torch.equal(output, expected)
+    assert torch.equal(compiled(*inputs, state)[0], function(*inputs, plain)[0])
+    torch._dynamo.reset()
+    whole = torch.compile(function, fullgraph=True, backend="aot_eager")
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="uncompiled_with_a_state"):
+        whole(*inputs)
+
+
+@pytest.mark.usefixtures("fresh_compiler")
 def test_compile_still_names_the_wrong_argument():
     compiled = torch.compile(fast_attention, fullgraph=True, backend="aot_eager")
     query, key, value = (x.detach() for x in tensors())

@@ -22,6 +22,8 @@ from fastattn_lite import (
     softmax_attention,
     taylor,
 )
+from fastattn_lite.complexity import crossover_tokens, direct_flops
+from fastattn_lite.normalization import normalize
 
 Q, K, V = draw()
 STATE = Moments.accumulate(K, V, order=2)
@@ -37,6 +39,13 @@ CALLS = [
     (lambda: fast_attention(Q, K, V[:4]), ValueError, r"value: .* of the 11 keys, got .*\(4, 2\)"),
     (lambda: fast_attention(Q, K[:0], V[:0]), ValueError, "key: expected at least one key"),
     (lambda: fast_attention(Q[:4], K, V, is_causal=True), ValueError, "is_causal: .* 4 queries"),
+    (lambda: fast_attention(Q, K, V, is_causal="no"), TypeError, "is_causal: .* False, got 'no'"),
+    (lambda: fast_attention(Q, K, V, is_causal=1), TypeError, "is_causal: expected True or False"),
+    (lambda: softmax_attention(Q, K, V, is_causal=None), TypeError, "is_causal: .* got None"),
+    (lambda: attention_weights(Q, K, is_causal="no"), TypeError, "is_causal: expected True"),
+    (lambda: normalize(Q, K, is_causal="no"), TypeError, "is_causal: expected True or False"),
+    (lambda: direct_flops(4, 4, is_causal="no"), TypeError, "is_causal: expected True or False"),
+    (lambda: crossover_tokens(4, 2, is_causal=0), TypeError, "is_causal: expected True or False"),
     (lambda: fast_attention(Q[None].repeat(2, 0), K[None].repeat(3, 0), V), ValueError, "leading"),
     (lambda: fast_attention(Q.astype(int), K, V), TypeError, "query: expected real .* int64"),
     (lambda: fast_attention(Q, K, V.astype(complex)), TypeError, "value: .* complex128"),

@@ -147,7 +147,7 @@ def test_a_trace_of_real_tensors_holds_the_operator():
 @pytest.mark.parametrize(
     ("wrong", "error", "words"),
     [
-        ({"is_causal": "yes"}, RuntimeError, "Expected a value of type"),
+        ({"is_causal": "yes"}, TypeError, "is_causal: expected True or False"),
         ({"chunk_size": "x"}, TypeError, "chunk_size: expected a whole number"),
         ({"chunk_size": 2.5}, TypeError, "chunk_size: expected a whole number"),
     ],
