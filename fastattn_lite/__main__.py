@@ -72,7 +72,9 @@ def _add_bench(commands: Any) -> None:
     )
     plan, on_gpu = benchmark.Plan(), gpu_benchmark.Plan()
     bench.add_argument("--gpu", action="store_true", help="measure the fused kernels on a GPU")
-    bench.add_argument("--quick", action="store_true", help="smaller sizes, without the goals")
+    bench.add_argument(
+        "--quick", action="store_true", help="a few sizes only, too few for most goals"
+    )
     bench.add_argument("--tokens", type=_count, help=f"n of the first parts ({plan.tokens})")
     bench.add_argument("--race-tokens", type=_count, nargs="+", metavar="N", help="n of the race")
     bench.add_argument("--repeats", type=_count, help=f"timed calls of each ({plan.repeats})")

@@ -22,6 +22,7 @@ import numpy as np
 from fastattn_lite import machine
 from fastattn_lite.benchmark import Finding, crossing, crossover
 from fastattn_lite.complexity import fast_flops, moment_numbers, stream_bytes
+from fastattn_lite.factorization import number_of_features
 
 IMPLEMENTATIONS = {
     "fused": 'this package with backend="triton", its fused kernels',
@@ -43,21 +44,25 @@ TOKENS_AT_ONCE = 65_536
 """With gradients, heads are dropped where more tokens than this would meet all of them."""
 MOMENTS_AT_ONCE = 10**10
 """Without, where the moments before every chunk of 16 d tokens would be about so many numbers."""
-CHECK_SIZES = ((4_096, 2), (20_480, 1))
-"""Tokens and heads of a check: the first by the scores, the second, for the fused kernels alone, by
-the moments, whatever d, order and mask."""
+CHECK_SIZE = (4_096, 2)
+"""Tokens and heads of a check: so few heads are taken by their scores."""
+MOMENT_CHECKS = {1_000: (4_096, 36), 2_500: (8_192, 36), math.inf: (20_480, 8)}
+"""By the most features: tokens and heads that the fused kernels take by their moments, and so many
+heads that they take the chunks of a causal form as they do for those that are timed."""
 GOAL_TOKENS = 65_536
 SLOPE_TOKENS = (16_384, 1_048_576)
 DECODE_SPAN = (256, 65_536)
 DECODE_HEADS, CACHED_TOKENS, STATE_NUMBERS = 4_096, 2**22, 2**30
 """A step of one token is short: as many heads as these bounds let through keep a GPU busy."""
-DECODE_TOKENS = 1_024
-CAPABILITY = (8, 0)
+DECODE_TOKENS = {"": 1_024, "_few": 65_536}
+"""Tokens where the share of a copy is looked at: with the most streams, and with the fewest."""
 NARROW = 1.25
 """Sizes are added around a crossover until the two beside it are not farther apart."""
-PRODUCT, COPY, IN_GRAPH, CLOCK = "bf16 product", "device copy", ", in a graph", ", clock"
+PRODUCT, COPY = "bf16 product", "device copy"
+IN_GRAPH, CLOCK, MEMORY = ", in a graph", ", clock", ", peak memory"
 GRAPH_TOKENS = 16_384
-"""Up to so many tokens the time that the host takes to start a call can show."""
+"""Up to so many tokens the time that the host takes to start a call can show; with a state at any
+number."""
 
 CROSSOVER_GOALS = {(32, False): 1_200, (64, False): 2_700, (32, True): 2_000, (64, True): 7_000}
 PEAK_GOALS = {(32, False): 0.33, (64, False): 0.50, (32, True): 0.22, (64, True): 0.37}
@@ -70,10 +75,13 @@ RATIO_GOALS = {
     ("cudnn", "forward + backward", 64, True): 10,
 }
 """Speed-ups at 65,536 tokens, order 2, set for an H200 with 64 heads."""
+TRAINING_GOALS = {(64, False): 0.021, (64, True): 0.028}
+"""Seconds of these by d and whether causal: forward and backward of the kernels."""
 DECODE_CROSSOVER_GOAL, TRAFFIC_GOAL = 2_200, 0.70
 """One token, d = 64, order 2, set for an H200; traffic as a share of the plain copy."""
 LINEAR_GOAL = 1.3
 SLOPE_GOAL = 0.03
+MEMORY_SLOPE_GOAL = 1 + SLOPE_GOAL
 
 
 @dataclass(frozen=True)
@@ -130,7 +138,7 @@ class Case:
     def in_graph(self) -> bool:
         """Whether the call is timed from a CUDA graph, too."""
         races = self.name in RACERS and not self.problem.is_trained
-        return races and self.tokens <= GRAPH_TOKENS
+        return races and (self.tokens <= GRAPH_TOKENS or self.problem.is_decode)
 
     def sample(self, what: str, values: Iterable[float], unit: str = "s") -> dict[str, Any]:
         """Return a measured series as a stored result holds it."""
@@ -233,6 +241,12 @@ def _decodes(which: list[tuple[int, int]], names: tuple[str, ...]) -> list[Probl
     return [Problem(dim, order, False, False, names, DECODE_SPAN, True) for order, dim in which]
 
 
+def moment_check(problem: Problem) -> tuple[int, int]:
+    """Return tokens and heads that the fused kernels take by their moments."""
+    features = number_of_features(problem.dim, problem.order)
+    return next(size for most, size in MOMENT_CHECKS.items() if features <= most)
+
+
 @dataclass
 class Budget:
     """The seconds that a run may go on starting cases."""
@@ -274,6 +288,18 @@ class Times:
             and sample["what"] == f"{name}, {problem.direction}{how}"
             and _is_of(sample, problem)
         }
+
+    def heads(self, name: str, problem: Problem) -> dict[int, int]:
+        """Return how many heads were timed together, by the number of tokens."""
+        what = f"{name}, {problem.direction}"
+        found = (s for s in self.samples if s["what"] == what and _is_of(s, problem))
+        return {sample["tokens"]: sample["heads"] for sample in found}
+
+    def memory(self, name: str, problem: Problem) -> dict[int, float]:
+        """Return the bytes a head of the peak above inputs and results, by the number of tokens."""
+        what = f"{name}, {problem.direction}{MEMORY}"
+        found = (s for s in self.samples if s["what"] == what and _is_of(s, problem))
+        return {sample["tokens"]: sample["values"][0] / sample["heads"] for sample in found}
 
     def clocks(self, problem: Problem) -> dict[int, float]:
         """Return the clock of the device under the fused kernels by the number of tokens."""
@@ -375,12 +401,10 @@ def check_device() -> None:
         raise RuntimeError("--gpu: torch is not installed")
     if not torch.cuda.is_available():
         raise RuntimeError("--gpu: torch sees no CUDA device")
-    if machine.installed("triton") is None:
-        raise RuntimeError("--gpu: triton is not installed")
-    capability = torch.cuda.get_device_capability()
-    if capability < CAPABILITY:
-        name, have = torch.cuda.get_device_name(), ".".join(map(str, capability))
-        raise RuntimeError(f"--gpu: expected compute capability 8.0 or later, {name} has {have}")
+    from fastattn_lite.kernels import support
+
+    if (missing := support.why_not_device(torch.device("cuda"))) is not None:
+        raise RuntimeError(f"--gpu: {missing}")
 
 
 def run(
@@ -469,6 +493,8 @@ def _findings_of(times: Times, problem: Problem, product: float | None) -> dict[
         found |= share_finding(fused[GOAL_TOKENS], problem, product)
     if all(tokens in fused for tokens in SLOPE_TOKENS):
         found |= slope_findings(fused, times.clocks(problem), problem)
+    if problem.is_trained and problem.order == 2:
+        found |= training_findings(times, problem)
     linear = times.of("fla", problem)
     if GOAL_TOKENS in fused and GOAL_TOKENS in linear:
         found[_key("linear", problem)] = Finding(
@@ -486,15 +512,36 @@ def decode_findings(times: Times, problem: Problem, copy: float | None) -> dict[
     found = error_findings(times.samples, problem) | memory_findings(times.samples, problem)
     if problem.order == 2 and fused:
         found |= race_findings(times, problem)
-    fused = times.of("fused", problem, IN_GRAPH) or fused
-    if DECODE_TOKENS in fused and copy is not None:
-        traffic = stream_bytes(problem.dim, problem.order)
-        found[_key("traffic", problem)] = Finding(
-            f"{problem}: bytes of a token a second, share of the plain copy (goal: H200)",
-            traffic / fused[DECODE_TOKENS] / copy,
-            "1",
-            TRAFFIC_GOAL if (problem.dim, problem.order) == (64, 2) else None,
-            "at least",
+    fused, heads = times.of("fused", problem, IN_GRAPH) or fused, times.heads("fused", problem)
+    traffic = stream_bytes(problem.dim, problem.order)
+    for word, tokens in DECODE_TOKENS.items():
+        if tokens in fused and copy is not None:
+            found[_key(f"traffic{word}", problem)] = Finding(
+                f"{problem}: bytes of a token a second with {heads[tokens]:,} streams, "
+                "share of the plain copy (goal: H200)",
+                traffic / fused[tokens] / copy,
+                "1",
+                TRAFFIC_GOAL if (problem.dim, problem.order) == (64, 2) else None,
+                "at least",
+            )
+    return found
+
+
+def training_findings(times: Times, problem: Problem) -> dict[str, Finding]:
+    """Return the time of forward and backward, and how their extra memory grows with n."""
+    found, heads = dict[str, Finding](), times.heads("fused", problem)
+    goal = TRAINING_GOALS.get((problem.dim, problem.is_causal))
+    if goal is not None and GOAL_TOKENS in heads:
+        seconds = times.of("fused", problem)[GOAL_TOKENS] * heads[GOAL_TOKENS]
+        text = f"{problem}: time of {heads[GOAL_TOKENS]} heads at n = {GOAL_TOKENS:,} (goal: H200)"
+        found[_key("time", problem)] = Finding(text, seconds, "s", goal)
+    memory = times.memory("fused", problem)
+    sizes = [tokens for tokens in memory if tokens >= GOAL_TOKENS]
+    if GOAL_TOKENS in sizes and len(sizes) > 1:
+        text = f"{problem}: log-log slope of peak memory above inputs and results a head, n from "
+        growth = slope(sizes, [memory[tokens] for tokens in sizes])
+        found[_key("memory_slope", problem)] = Finding(
+            f"{text}{GOAL_TOKENS:,} to {max(sizes):,}", growth, "1", MEMORY_SLOPE_GOAL
         )
     return found
 
@@ -631,7 +678,7 @@ def memory_findings(samples: Samples, problem: Problem) -> dict[str, Finding]:
             "MiB",
         )
         for sample in samples
-        if sample["what"] == f"fused, {problem.direction}, peak memory"
+        if sample["what"] == f"fused, {problem.direction}{MEMORY}"
         and sample["tokens"] == GOAL_TOKENS
         and _is_of(sample, problem)
     }

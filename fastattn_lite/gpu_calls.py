@@ -1,10 +1,9 @@
 """What `bench --gpu` runs on the device: each implementation, its inputs, errors, times, memory.
 
-Error: relative Frobenius distance from the direct sum in float64, at n = 4,096, and
-of the fused kernels at n = 20,480, too, where they take the moments. Time: CUDA events
-between calls in a row on inputs in turn, launches and autograd included; for short sequences also
-from a CUDA graph, where the host has nothing to do. Memory: the allocator's peak above inputs and
-results.
+Error: relative Frobenius distance from the direct sum in float64, at n = 4,096, and of the fused
+kernels also where they take the moments. Time: CUDA events between calls in a row on inputs in
+turn, launches and autograd included; for short sequences also from a CUDA graph, where the host
+has nothing to do. Memory: the allocator's peak above inputs and results.
 """
 
 from __future__ import annotations
@@ -27,14 +26,16 @@ from fastattn_lite.attention import ExpansionWarning, fast_attention
 from fastattn_lite.complexity import LATEST_TOKENS, moment_numbers
 from fastattn_lite.expansion import taylor
 from fastattn_lite.gpu_benchmark import (
-    CHECK_SIZES,
+    CHECK_SIZE,
     CLOCK,
     COPY,
     IN_GRAPH,
+    MEMORY,
     PRODUCT,
     Case,
     Problem,
     Samples,
+    moment_check,
 )
 from fastattn_lite.moments import Moments
 
@@ -46,9 +47,8 @@ ROTATED_BYTES = 200_000_000
 """Inputs take turns among sets of at least so many bytes together, several times an L2 cache."""
 BATCH_SECONDS = 0.002
 SERIES_SECONDS = 0.4
-GRAPH_CALLS = 8
-"""Most calls in one CUDA graph, each on inputs of its own."""
-ROWS_AT_ONCE = 1_024
+SCORES_AT_ONCE = 2**27
+"""Numbers; so many scores of all heads are made together for a check."""
 ERROR_FLOOR = 1e-3
 PRODUCT_SIZE = 8_192
 COPY_SHAPE = (2**19, 1_024)
@@ -294,8 +294,8 @@ def check(problem: Problem, name: str) -> Samples:
     Raises `ArithmeticError` where it is more than twice that of the plain formula, and a floor.
     """
     has_forms = name == "fused" and not problem.is_decode
-    cases = [Case(problem, name, *size) for size in CHECK_SIZES[: 1 + has_forms]]
-    return [sample for case in cases for sample in check_at(case)]
+    sizes = (CHECK_SIZE, moment_check(problem)) if has_forms else (CHECK_SIZE,)
+    return [sample for size in sizes for sample in check_at(Case(problem, name, *size))]
 
 
 def check_at(case: Case) -> Samples:
@@ -340,9 +340,9 @@ def direct(problem: Problem, target: str, query: Tensor, key: Tensor, value: Ten
 
     Formula: o_i = sum_j f(s_ij) v_j / sum_j f(s_ij); with the target "scores" sum_j s_ij v_j.
     """
-    parts = list[Tensor]()
-    for start in range(0, query.shape[-2], ROWS_AT_ONCE):
-        rows = query[..., start : start + ROWS_AT_ONCE, :]
+    parts, size = list[Tensor](), max(1, SCORES_AT_ONCE // math.prod(key.shape[:-1]))
+    for start in range(0, query.shape[-2], size):
+        rows = query[..., start : start + size, :]
         given = problem, target, start, rows, key, value
         parts.append(checkpoint(direct_rows, *given, use_reentrant=False))
     return torch.cat(parts, -2)
@@ -401,7 +401,7 @@ def measure(case: Case, repeats: int) -> Samples:
     what, tokens = f"{case.name}, {case.problem.direction}", kind.tokens * streams
     if case.problem.is_decode:
         seconds, replayed = ([each / tokens for each in x] for x in (seconds, replayed))
-    found = [case.sample(what, seconds), case.sample(f"{what}, peak memory", [extra], "byte")]
+    found = [case.sample(what, seconds), case.sample(what + MEMORY, [extra], "byte")]
     if replayed:
         found.append(case.sample(what + IN_GRAPH, replayed))
     if clocks:
@@ -420,8 +420,11 @@ def peak_memory(call: Call, given: list[Tensor]) -> int:
 
 
 def graph_times(call: Call, sets: list[list[Tensor]], repeats: int) -> list[float]:
-    """Return seconds a call replayed from a CUDA graph, without what the host does to start it."""
-    sets, graph, side = sets[:GRAPH_CALLS], torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    """Return seconds a call replayed from a CUDA graph, without what the host does to start it.
+
+    The graph holds a call on each of the sets.
+    """
+    graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         call(*sets[0])

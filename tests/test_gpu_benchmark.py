@@ -9,6 +9,7 @@ import json
 import math
 import sys
 from types import ModuleType, SimpleNamespace
+from unittest import mock
 
 import pytest
 import torch
@@ -18,7 +19,8 @@ from fastattn_lite.__main__ import findings_table, gpu_plan_of, main, parser, ti
 from fastattn_lite.benchmark import Measurements
 from fastattn_lite.complexity import fast_flops, moment_numbers, stream_bytes
 from fastattn_lite.gpu_benchmark import IN_GRAPH, QUICK, Budget, Case, Plan, Problem, Survey
-from fastattn_lite.kernels.settings import takes_pairs
+from fastattn_lite.kernels import states, support
+from fastattn_lite.kernels.settings import settings_for, takes_pairs
 from fastattn_lite.results import validate_result
 
 FULL = Problem(64, 2, False, False, ("fused", "flash"))
@@ -287,8 +289,9 @@ def test_errors_are_kept_once():
 def small_check(monkeypatch, name: str, problem: Problem) -> list[dict]:
     """Check an implementation on the CPU, with few tokens."""
     monkeypatch.setattr(gpu_calls, "DEVICE", "cpu")
-    monkeypatch.setattr(gpu_calls, "CHECK_SIZES", ((256, 2), (320, 1)))
-    monkeypatch.setattr(gpu_calls, "ROWS_AT_ONCE", 100)
+    monkeypatch.setattr(gpu_calls, "CHECK_SIZE", (256, 2))
+    monkeypatch.setattr(gpu_calls, "moment_check", lambda _: (320, 1))
+    monkeypatch.setattr(gpu_calls, "SCORES_AT_ONCE", 100 * 256 * 2)
     monkeypatch.setattr(gpu_calls, "sdpa_backend", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     gpu_calls.inputs.cache_clear()
@@ -333,9 +336,20 @@ def test_one_form_that_is_wrong_fails_the_check(monkeypatch):
 
 @pytest.mark.parametrize("problem", [p for p in Plan().problems() if not p.is_decode], ids=str)
 def test_the_second_check_is_one_of_the_moments(problem):
-    tokens, heads = gpu_benchmark.CHECK_SIZES[1]
+    tokens, heads = gpu_benchmark.moment_check(problem)
     shape = (heads, tokens, problem.dim)
     assert not takes_pairs(shape, tokens, problem.order, problem.is_causal)
+    assert runs_on_h200(problem, heads) == runs_on_h200(problem, Plan().heads)
+
+
+def runs_on_h200(problem: Problem, heads: int) -> bool:
+    """Say whether so many heads keep its 132 multiprocessors busy with a program for all chunks."""
+    bf16 = SimpleNamespace(dtype=torch.bfloat16, device=torch.device("cpu"))
+    x = SimpleNamespace(x=torch.empty(heads, 1, device="meta"), width=problem.dim)
+    with mock.patch.multiple(
+        states, processors=lambda _: 132, settings_for=lambda _, *sizes: settings_for(bf16, *sizes)
+    ):
+        return states.runs(x, problem.order, SimpleNamespace(count=2))
 
 
 @pytest.mark.parametrize("name", ["array", "flash"])
@@ -504,8 +518,26 @@ def test_findings_follow_from_the_samples():
     assert value["memory" + end] == 3
     assert value["crossover_d64_order2_decode"] == pytest.approx(2_000, abs=1)
     assert value["speedup_cudnn_d64_order2_decode"] == pytest.approx(32.768)
-    assert value["traffic_d64_order2_decode"] == pytest.approx(stream_bytes(64, 2) / 1e-6 / 2e12)
+    traffic = pytest.approx(stream_bytes(64, 2) / 1e-6 / 2e12)
+    assert value["traffic_d64_order2_decode"] == value["traffic_few_d64_order2_decode"] == traffic
+    assert "4,096 streams" in found["traffic_d64_order2_decode"].text
+    assert "64 streams" in found["traffic_few_d64_order2_decode"].text
     assert value["linear_d64_order1_causal_forward"] == pytest.approx(2)
+
+
+@pytest.mark.parametrize("power", [1, 1.5])
+def test_training_has_a_time_and_memory_that_grows_like_n(power):
+    problem, plan = Problem(64, 2, True, True, ()), Plan()
+    made = made_up(problem, "fused", lambda n: n * 1e-9, plan)
+    for sample in list(made):
+        numbers = {**sample, "what": f"{sample['what']}, peak memory", "unit": "byte"}
+        made.append({**numbers, "values": [sample["heads"] * sample["tokens"] ** power]})
+    found = gpu_benchmark.findings(made)
+    end = "_d64_order2_causal_training"
+    assert found["time" + end].value == pytest.approx(64 * 65_536e-9)
+    assert found["time" + end].goal == 0.028
+    assert found["memory_slope" + end].value == pytest.approx(power)
+    assert found["memory_slope" + end].met is (power == 1)
 
 
 def test_a_lower_clock_is_told_from_more_cycles():
@@ -582,31 +614,26 @@ def test_a_run_of_nothing_has_no_findings():
     assert findings_table({}) == ""
 
 
-def device(monkeypatch, capability=(9, 0), is_there=True):
-    """Pretend that there is a GPU."""
-    cuda = SimpleNamespace(
-        is_available=lambda: is_there,
-        get_device_capability=lambda: capability,
-        get_device_name=lambda: "Made Up",
-    )
-    modules = {"torch": SimpleNamespace(cuda=cuda), "triton": object()}
-    monkeypatch.setattr(machine, "installed", modules.get)
-    return modules
+def device(monkeypatch, why_not=None, is_there=True):
+    """Pretend that there is a GPU, which the kernels take or say why not."""
+    cuda = SimpleNamespace(is_available=lambda: is_there)
+    made = SimpleNamespace(cuda=cuda, device=torch.device)
+    monkeypatch.setattr(machine, "installed", {"torch": made}.get)
+    monkeypatch.setattr(support, "why_not_device", {torch.device("cuda"): why_not}.get)
 
 
 def test_each_thing_missing_is_named(monkeypatch):
-    modules = device(monkeypatch)
+    device(monkeypatch)
     gpu_benchmark.check_device()
-    device(monkeypatch, capability=(7, 5))
-    with pytest.raises(RuntimeError, match=r"capability 8\.0 or later, Made Up has 7\.5"):
+    device(monkeypatch, why_not="it is too old")
+    with pytest.raises(RuntimeError, match="--gpu: it is too old"):
         gpu_benchmark.check_device()
     device(monkeypatch, is_there=False)
     with pytest.raises(RuntimeError, match="--gpu: torch sees no CUDA device"):
         gpu_benchmark.check_device()
-    for name in ("triton", "torch"):
-        monkeypatch.setattr(machine, "installed", {**modules, name: None}.get)
-        with pytest.raises(RuntimeError, match=f"--gpu: {name} is not installed"):
-            gpu_benchmark.check_device()
+    monkeypatch.setattr(machine, "installed", lambda _: None)
+    with pytest.raises(RuntimeError, match="--gpu: torch is not installed"):
+        gpu_benchmark.check_device()
 
 
 @pytest.mark.parametrize(

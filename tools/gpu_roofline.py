@@ -6,6 +6,7 @@ speeds of its device are written to gpu_roofline.json, beside it.
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 from fastattn_lite.gpu_benchmark import GOAL_TOKENS, Plan
@@ -42,4 +43,6 @@ def extract(run: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    about = (__doc__ or "").partition(": ")
+    argparse.ArgumentParser(prog=about[0], description=about[2]).parse_args()
     print("written:", save_result(extract(load_result(RUN)), FOLDER / f"{NAME}.json"))
