@@ -34,8 +34,8 @@ IMPLEMENTATIONS = {
     "based": "flash-linear-attention, parallel_based: order 2, causal, pair by pair",
 }
 SOFTMAX = ("flash", "cudnn")
-PAIRWISE = ("flex", "based")
-"""These compute the polynomial pair by pair, so that time grows like n^2."""
+LINEAR, PAIRWISE = "fla", ("flex", "based")
+"""The first has no polynomial; the others compute it pair by pair, so that time grows like n^2."""
 QUADRATIC = {*SOFTMAX, *PAIRWISE}
 RACERS = ("fused", *SOFTMAX)
 LONGEST_CALL, LONGEST_RACE = 0.3, 0.6
@@ -495,7 +495,7 @@ def _findings_of(times: Times, problem: Problem, product: float | None) -> dict[
         found |= slope_findings(fused, times.clocks(problem), problem)
     if problem.is_trained and problem.order == 2:
         found |= training_findings(times, problem)
-    linear = times.of("fla", problem)
+    linear = times.of(LINEAR, problem)
     if GOAL_TOKENS in fused and GOAL_TOKENS in linear:
         found[_key("linear", problem)] = Finding(
             f"{problem}: time over that of fla's plain linear attention at n = {GOAL_TOKENS:,}",

@@ -54,6 +54,18 @@ class BrowserRace(Figure):
     device = parameter(NAME, "device")
     result: Any = traitlets.Dict().tag(sync=True)
 
+    @traitlets.validate("result")
+    def _check_result(self, proposal: Any) -> Any:
+        """Refuse what no race gives."""
+        result = proposal["value"]
+        if result and not _is_race(result):
+            raise traitlets.TraitError(
+                "result: expected device, dim, order and points [algorithm, n, seconds], all "
+                f"above 0, on cpu or gpu, with an algorithm of {', '.join(SERIES)}, "
+                f"got {result!r:.200}"
+            )
+        return result
+
     def outcome(self) -> Outcome:
         """Return what the race so far says about the settings chosen now."""
         points: dict[str, Points] = {name: [] for name in SERIES}
@@ -121,6 +133,22 @@ class BrowserRace(Figure):
         if name == "direct":
             return direct_flops(tokens, self.dim)
         return fast_flops(tokens, self.dim, self.order)
+
+
+def _is_race(result: Any) -> bool:
+    match result:
+        case {"device": "cpu" | "gpu" | "", "dim": int(), "order": int(), "points": list(points)}:
+            return all(map(_is_point, points))
+        case _:
+            return False
+
+
+def _is_point(point: Any) -> bool:
+    match point:
+        case [str(name), int(tokens), int() | float() as seconds]:
+            return name in SERIES and tokens > 0 and 0 < seconds < math.inf
+        case _:
+            return False
 
 
 def _law(points: Points) -> PowerLaw | None:

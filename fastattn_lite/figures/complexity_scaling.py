@@ -17,6 +17,7 @@ from fastattn_lite.figures.base import Figure
 from fastattn_lite.figures.parameters import parameter
 from fastattn_lite.figures.stored import (
     Result,
+    given_results,
     own_result,
     provenance,
     series_of,
@@ -81,7 +82,7 @@ class ComplexityScaling(Figure):
         own: Result | str | Path | None = None,
         **parameters: Any,
     ) -> None:
-        stored = stored_results() if results is None else results
+        stored = stored_results() if results is None else given_results(results)
         named = [(source_name(result), result) for result in stored]
         named += [] if own is None else [(say(NAME, "own"), own_result(own))]
         sources = [provenance(*each) for each in named]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastattn_lite.figures.words import catalogue, format_number, say
-from fastattn_lite.gpu_benchmark import PAIRWISE
+from fastattn_lite.gpu_benchmark import LINEAR, PAIRWISE
 from fastattn_lite.results import list_results, load_result, validate_result
 
 Result = dict[str, Any]
@@ -42,18 +42,28 @@ def stored_results() -> list[Result]:
 
 def own_result(own: Result | str | Path) -> Result:
     """Return the reader's own result, given as such or as its file; checked against the schema."""
+    if not isinstance(own, dict | str | Path):
+        raise TypeError(f"own: expected a result or the path of its file, got {own!r}")
     result = own if isinstance(own, dict) else json.loads(Path(own).read_text(encoding="utf-8"))
     validate_result(result)
     return result
 
 
+def given_results(results: Any) -> list[Result]:
+    """Return results in a list, or raise `TypeError` where something else came."""
+    listed = list(results) if isinstance(results, list | tuple) else [results]
+    wrong = [result for result in listed if not isinstance(result, dict)]
+    if wrong or isinstance(results, dict):
+        raise TypeError(f"results: expected a list of results, got {results!r:.80}")
+    return listed
+
+
 def series_of(results: Iterable[tuple[str, Result]]) -> list[dict[str, Any]]:
     """Return the series of named results by line and by case: points [n, least, upper quartile].
 
-    A line is an implementation on one machine, its `kind` "softmax", "fast", "pairs" (polynomial,
-    pair by pair) or "bound". A case is d, order (None for softmax, which has none), causal or
-    not, with the backward pass or without, and what is measured. Values are those of one head: of
-    a call with several, their share.
+    A line is an implementation on one machine, of a `kind` as `kind_of` says. A case is d, order
+    (None for softmax, which has none), causal or not, with the backward pass or without, and what
+    is measured. Values are those of one head: of a call with several, their share.
     """
     found: dict[tuple[Any, ...], dict[int, list[float]]] = {}
     for source, result in results:
@@ -108,12 +118,15 @@ def provenance(source: str, result: Result) -> dict[str, str]:
 
 
 def kind_of(name: str) -> str:
-    """Return "softmax", "fast" (its cost depends on an order), "pairs" or "bound" (no attention).
+    """Return "softmax", "fast" (its cost depends on an order), or what neither of them is.
 
-    "pairs" computes the polynomial of an order, but for each pair of tokens.
+    "pairs" computes the polynomial of an order, but for each pair of tokens; "linear" sums
+    s_ij v_j, without a constant and a normaliser; "bound" is no attention.
     """
     if name.startswith(NOT_ATTENTION):
         return "bound"
+    if name == LINEAR:
+        return "linear"
     if name.startswith(PAIRWISE):
         return "pairs"
     is_softmax = any(word in name.lower() for word in SOFTMAX) and "linear" not in name.lower()

@@ -100,7 +100,29 @@ def test_the_measured_gpu_is_drawn_by_the_head() -> None:
         assert point[1] == float(f"{min(values) / heads:.3g}")
         assert point[1] < point[2] < max(values) / heads, "the upper quartile"
     kinds = {line.kind for line in ComplexityScaling().lines() if line.source == H200}
-    assert kinds == {"fast", "softmax", "pairs"}
+    assert kinds == {"fast", "softmax", "pairs", "linear"}
+
+
+def test_linear_attention_is_no_fast_form_of_a_polynomial() -> None:
+    """It has no constant and no normaliser, so softmax is crossed by the kernels or not at all."""
+    case: dict[str, Any] = {"dim": 64, "order": 1, "is_causal": True}
+    places = {line.kind: place for place, line in enumerate(ComplexityScaling(**case).lines())}
+    without = ComplexityScaling(**case, hidden=1 << places["linear"])
+    assert ComplexityScaling(**case).crossovers() == without.crossovers()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"own": 3}, "own: expected a result or the path of its file, got 3"),
+        ({"results": 3}, "results: expected a list of results, got 3"),
+        ({"results": {}}, "results: expected a list of results"),
+        ({"results": ["cpu_order2"]}, "results: expected a list of results"),
+    ],
+)
+def test_what_is_no_result_is_named(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        ComplexityScaling(**given)
 
 
 def test_the_page_shows_where_each_result_comes_from(stage: Stage) -> None:

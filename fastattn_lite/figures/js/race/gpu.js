@@ -1,69 +1,59 @@
-// The race on the reader's GPU. The page stays free because the work is cut into short pieces.
+// The race on the reader's GPU, whose work is cut into short pieces: the GPU also draws the screen.
 import { directFlops, fastFlops } from "../maths/complexity.js";
 import { featureRecipe, raceTokens, raceWeights } from "../maths/race.js";
 import { CHECK_TOKENS, expectedOutputs, largestDifference } from "./checking.js";
+import { Problem } from "./problem.js";
 import { runRounds } from "./rounds.js";
 import { evaluateShader, GROUP, momentsShader, reduceShader, softmaxShader, vectors } from "./shaders.js";
 
 /** What round-off may do to an output of float32. */
 const TOLERANCE = 1e-4;
-/** A piece of work takes about so long, so that the screen, which the GPU also draws, never waits. */
+/** A piece of work takes about so long, so that the screen never waits. */
 const PIECE_SECONDS = 0.03;
 const FIRST_RATE = 2e8;
 const MOST_PARTIAL_BYTES = 2 ** 26;
 const ENOUGH_GROUPS = 1024;
 
-/** Why a race could not go on: "none" (no WebGPU), "lost", "memory" or "wrong". */
-export class GpuProblem extends Error {}
-
-/** Race on the GPU. `tell` hears of points and progress, `isOver()` ends it early. */
-export async function raceOnGpu({ dim, order, most, budget, tell, isOver }) {
+/** Race on the GPU; `tell` hears of points and progress. */
+export async function raceOnGpu({ dim, order, most, budget }, tell) {
   const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
-  if (!adapter) throw new GpuProblem("none");
+  if (!adapter) throw new Problem("none");
   const device = await adapter.requestDevice();
-  let wasLost = false;
-  const lost = device.lost.then(() => { wasLost = true; });
   try {
-    const race = await GpuRace.make(device, dim, order);
-    const isOut = () => isOver() || wasLost;
-    await Promise.race([lost, course(race, { most, budget, tell, isOver: isOut })]);
-    if (wasLost && !isOver()) throw new GpuProblem("lost");
-  } catch (error) {
-    if (wasLost) throw new GpuProblem("lost");
-    throw error;
+    const race = new GpuRace(device, dim, order);
+    await Promise.race([race.lost, course(race, { most, budget, tell })]);
   } finally {
     device.destroy();
   }
 }
 
-async function course(race, { most, budget, tell, isOver }) {
-  const expected = expectedOutputs(race.dim, race.order);
+async function course(race, { most, budget, tell }) {
+  const { dim, order } = race;
+  await race.compile();
+  const expected = expectedOutputs(dim, order);
+  await race.prepare(expected.tokens, CHECK_TOKENS);
   for (const name of ["direct", "fast"]) {
-    const found = await race.output(name, expected.tokens, CHECK_TOKENS);
-    if (isOver()) return;
-    if (!(largestDifference(found, expected[name]) < TOLERANCE)) throw new GpuProblem("wrong");
+    const found = await race.output(name);
+    if (!(largestDifference(found, expected[name]) < TOLERANCE)) throw new Problem("wrong");
   }
   const time = async (name, tokens) => {
-    await race.prepare(raceTokens(tokens, race.dim, Float32Array), tokens);
-    return race.seconds(name, isOver);
+    if (race.prepared !== tokens) await race.prepare(raceTokens(tokens, dim, Float32Array), tokens);
+    return race.seconds(name);
   };
-  await runRounds({ most, budget, time, tell, isOver });
+  await runRounds({ most, budget, time, tell });
 }
 
 class GpuRace {
-  static async make(device, dim, order) {
-    const race = new GpuRace(device, dim, order);
-    await race.compile();
-    return race;
-  }
-
   constructor(device, dim, order) {
-    Object.assign(this, { device, dim, order, recipe: featureRecipe(dim, order), prepared: 0, buffers: {} });
+    const recipe = featureRecipe(dim, order);
+    Object.assign(this, { device, dim, order, count: recipe.count, prepared: 0, buffers: {} });
+    this.tables = { recipes: coordinatesOf(recipe, dim), weights: Float32Array.from(raceWeights(dim, order, 1 / Math.sqrt(dim))) };
     this.rates = { direct: FIRST_RATE, fast: FIRST_RATE };
+    this.lost = device.lost.then(() => { throw new Problem("lost"); });
   }
 
   async compile() {
-    const { dim, order, recipe: { count } } = this;
+    const { dim, order, count } = this;
     const code = {
       softmax: softmaxShader(dim), moments: momentsShader(dim, order, count),
       reduce: reduceShader(dim, count), evaluate: evaluateShader(dim, order, count),
@@ -77,16 +67,14 @@ class GpuRace {
 
   /** Bring n tokens onto the GPU, with room for what the algorithms write. */
   async prepare([query, key, value], tokens) {
-    if (this.prepared === tokens) return;
-    this.prepared = 0;
-    const { device, dim, recipe: { count } } = this;
+    const { device, dim, count } = this;
     const { row, extended } = vectors(dim);
     for (const buffer of Object.values(this.buffers)) buffer.destroy();
     const tableBytes = 16 * extended * count;
     this.spans = spansOf(tokens, count, tableBytes);
     const filled = {
       query: padded(query, dim, 4 * row), key: padded(key, dim, 4 * row), value: padded(value, dim, 4 * row),
-      valueAndOne: padded(value, dim, 4 * extended, 1), recipes: recipes(dim, this.order), weights: Float32Array.from(raceWeights(dim, this.order, 1 / Math.sqrt(dim))),
+      valueAndOne: padded(value, dim, 4 * extended, 1), ...this.tables,
     };
     const empty = { output: 16 * row * tokens, partial: this.spans * tableBytes, moments: tableBytes };
     this.buffers = await withRoom(device, () => ({
@@ -98,7 +86,7 @@ class GpuRace {
 
   /** The pieces of one run: the pipeline, its buffers, its parameters, its groups. */
   pieces(name) {
-    const { prepared: tokens, dim, order, spans, buffers, recipe: { count } } = this;
+    const { prepared: tokens, dim, order, spans, buffers, count } = this;
     const share = this.rates[name] * PIECE_SECONDS;
     const flops = name === "direct" ? directFlops(tokens, dim) : fastFlops(tokens, dim, order) / 2;
     const pieces = Math.max(1, Math.ceil(flops / share));
@@ -106,21 +94,21 @@ class GpuRace {
     const ofQueries = (pipeline, bound) => cut(tokens, GROUP[pipeline]).map(([first, end]) => ({
       pipeline, bound, part: [first, end, tokens, 0], groups: [Math.ceil((end - first) / GROUP[pipeline])],
     }));
-    const { query, key, value, valueAndOne, output, partial, moments, weights, recipes: recipe } = buffers;
+    const { query, key, value, valueAndOne, output, partial, moments, weights, recipes } = buffers;
     if (name === "direct") return ofQueries("softmax", [query, key, value, output]);
     const perSpan = Math.ceil(tokens / spans);
     return [
       ...cut(spans, 1).map(([first, end]) => ({
-        pipeline: "moments", bound: [key, valueAndOne, recipe, partial], part: [first, end, tokens, perSpan],
+        pipeline: "moments", bound: [key, valueAndOne, recipes, partial], part: [first, end, tokens, perSpan],
         groups: [Math.ceil(count / GROUP.moments), end - first],
       })),
       { pipeline: "reduce", bound: [partial, weights, moments], part: [spans, 0, 0, 0], groups: [Math.ceil((count * vectors(dim).extended) / GROUP.reduce)] },
-      ...ofQueries("evaluate", [query, moments, recipe, output]),
+      ...ofQueries("evaluate", [query, moments, recipes, output]),
     ];
   }
 
   /** One run, piece by piece; the seconds from the first piece to the end of the last. */
-  async seconds(name, isOver) {
+  async seconds(name) {
     const work = this.pieces(name).map((piece) => this.bind(piece));
     const start = performance.now();
     for (const [place, { pipeline, group, groups }] of work.entries()) {
@@ -131,11 +119,10 @@ class GpuRace {
       pass.dispatchWorkgroups(...groups);
       pass.end();
       this.device.queue.submit([encoder.finish()]);
-      // A few pieces may wait in line, so that the GPU is never idle and cancelling takes no time.
-      if (place % 4 === 3) await this.device.queue.onSubmittedWorkDone();
-      if (isOver()) return 0;
+      // A few pieces may wait in line, so that the GPU is never idle and the screen waits for few.
+      if (place % 4 === 3) await this.submittedWork();
     }
-    await this.device.queue.onSubmittedWorkDone();
+    await this.submittedWork();
     const seconds = (performance.now() - start) / 1000;
     const flops = name === "direct" ? directFlops(this.prepared, this.dim) : fastFlops(this.prepared, this.dim, this.order);
     this.rates[name] = Math.max(this.rates[name], flops / Math.max(seconds, 1e-4));
@@ -152,10 +139,14 @@ class GpuRace {
     return { pipeline, group: device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }), groups, uniform };
   }
 
-  /** What an algorithm computes for these tokens, back on the processor. */
-  async output(name, inputs, tokens) {
-    await this.prepare(inputs, tokens);
-    await this.seconds(name, () => false);
+  /** Wait for the work so far; a lost device, which has none to wait for, ends the race here. */
+  submittedWork() {
+    return Promise.race([this.lost, this.device.queue.onSubmittedWorkDone()]);
+  }
+
+  /** What an algorithm computes for the tokens that were prepared, back on the processor. */
+  async output(name) {
+    await this.seconds(name);
     const { device, dim, buffers: { output } } = this;
     const copy = device.createBuffer({ size: output.size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
     const encoder = device.createCommandEncoder();
@@ -191,8 +182,7 @@ function padded(numbers, dim, step, one) {
 }
 
 /** The coordinates of every feature, filled up with d, where every token has a 1. */
-function recipes(dim, order) {
-  const { parent, coordinate, count } = featureRecipe(dim, order);
+function coordinatesOf({ parent, coordinate, count }, dim) {
   const numbers = new Uint32Array(4 * count);
   for (let r = 0; r < count; r += 1) {
     let place = 0;
@@ -219,6 +209,6 @@ async function withRoom(device, make) {
     if (!(error instanceof RangeError)) throw error;
   }
   const problems = [await device.popErrorScope(), await device.popErrorScope()];
-  if (!made || problems.some(Boolean)) throw new GpuProblem("memory");
+  if (!made || problems.some(Boolean)) throw new Problem("memory");
   return made;
 }

@@ -1,60 +1,37 @@
-// Start a race and hear of it: on the GPU where it can run, otherwise on the CPU in a worker.
-import { GpuProblem, raceOnGpu } from "./gpu.js";
+// Start a race in a worker, and hear of it.
 
 /**
  * Start. `hear` gets { kind: "start", device }, { kind: "point", algorithm, tokens, seconds },
  * { kind: "progress", share }, { kind: "note", reason } and at last { kind: "end", how }, where `how`
  * is "finished", "cancelled" or "failed". Returns a function that cancels.
  */
-export function startRace({ device, dim, order, most, budget }, hear) {
+export function startRace(settings, hear) {
+  let worker = null;
   let isOver = false;
-  let stopWorker = () => {};
-  const tell = (message) => { if (!isOver) hear(message); };
-  const end = (how) => {
+  const end = (how, reason) => {
     if (isOver) return;
-    hear({ kind: "end", how });
     isOver = true;
-    stopWorker();
+    worker?.terminate();
+    if (reason) hear({ kind: "note", reason });
+    hear({ kind: "end", how });
   };
-  const settings = { dim, order, most, budget };
-  const onCpu = () => {
-    tell({ kind: "start", device: "cpu" });
-    stopWorker = inWorker(settings, tell, end);
-  };
-  if (device === "gpu") {
-    tell({ kind: "start", device: "gpu" });
-    raceOnGpu({ ...settings, tell, isOver: () => isOver }).then(() => end("finished"), (error) => {
-      if (isOver) return;
-      tell({ kind: "note", reason: error instanceof GpuProblem ? error.message : "failed" });
-      onCpu();
-    });
-  } else {
-    onCpu();
+  try {
+    worker = workerOf(RACE_WORKER);
+    worker.onerror = () => end("failed", "worker");
+    worker.onmessage = ({ data }) => {
+      if (data.kind === "finished" || data.kind === "failed") end(data.kind, data.reason);
+      else hear(data);
+    };
+    worker.postMessage(settings);
+  } catch {
+    end("failed", "worker");
   }
   return () => end("cancelled");
 }
 
 /** A worker from text, because browsers do not start one from a file of a page opened from disk. */
-function inWorker(settings, tell, end) {
-  const fail = (reason) => {
-    tell({ kind: "note", reason });
-    end("failed");
-  };
-  const address = URL.createObjectURL(new Blob([RACE_WORKER], { type: "text/javascript" }));
-  try {
-    const worker = new Worker(address);
-    worker.onerror = () => fail("worker");
-    worker.onmessage = ({ data }) => {
-      if (data.kind === "finished") end("finished");
-      else if (data.kind === "failed") fail(data.reason);
-      else tell(data);
-    };
-    worker.postMessage(settings);
-    return () => worker.terminate();
-  } catch {
-    fail("worker");
-    return () => {};
-  } finally {
-    setTimeout(() => URL.revokeObjectURL(address), 1000);
-  }
+function workerOf(text) {
+  const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
+  return new Worker(address);
 }

@@ -1,60 +1,29 @@
-// The race on the CPU, in a worker of its own, so that the page stays free.
-import { differences } from "./checking.js";
-import { featureRecipe, fastRace, raceTokens, softmaxRace } from "../maths/race.js";
-import { runRounds } from "./rounds.js";
+// A race, in a worker of its own, so that the page stays free: on the GPU where that works.
+import { raceOnCpu } from "./cpu.js";
+import { raceOnGpu } from "./gpu.js";
+import { Problem } from "./problem.js";
 
-/** What round-off may do to an output of float64. */
-const TOLERANCE = 1e-9;
-const WARM_UP_SECONDS = 0.15;
-/** Clocks of browsers are coarse, so short runs are timed several at a time. */
-const SHORTEST_MILLISECONDS = 5;
+const RACES = { gpu: raceOnGpu, cpu: raceOnCpu };
+/** What is said of an error that no one foresaw. */
+const UNFORESEEN = { gpu: "failed", cpu: "worker" };
 
-self.onmessage = ({ data }) => {
-  race(data).catch((error) => fail(error instanceof RangeError ? "cpu_memory" : "worker"));
-};
+self.onmessage = ({ data: { device, ...settings } }) => race(device, settings);
 
-async function race({ dim, order, most, budget }) {
-  const recipe = featureRecipe(dim, order);
-  const algorithms = {
-    direct: (tokens, [query, key, value]) => softmaxRace(query, key, value, tokens, dim),
-    fast: (tokens, [query, key, value]) => fastRace(query, key, value, tokens, dim, order, recipe),
-  };
-  if (differences(dim, order, algorithms).some(({ difference }) => !(difference < TOLERANCE))) {
-    fail("cpu_wrong");
-    return;
+const tell = (message) => self.postMessage(message);
+
+/** What the GPU cannot do the CPU does; where the CPU cannot either, the race has failed. */
+async function race(device, settings) {
+  tell({ kind: "start", device });
+  try {
+    await RACES[device](settings, tell);
+    tell({ kind: "finished" });
+  } catch (error) {
+    const reason = error instanceof Problem ? error.message : UNFORESEEN[device];
+    if (device === "cpu") {
+      tell({ kind: "failed", reason });
+    } else {
+      tell({ kind: "note", reason });
+      race("cpu", settings);
+    }
   }
-  const inputs = remembering((tokens) => raceTokens(tokens, dim));
-  warmUp(algorithms, inputs(64));
-  const time = (name, tokens) => secondsOf(algorithms[name], tokens, inputs(tokens));
-  await runRounds({ most, budget, time, tell: (message) => self.postMessage(message) });
-  self.postMessage({ kind: "finished" });
-}
-
-function fail(reason) {
-  self.postMessage({ kind: "failed", reason });
-}
-
-/** Browsers translate what runs often; only then does its time say something. */
-function warmUp(algorithms, tokens) {
-  for (const run of Object.values(algorithms)) {
-    const start = performance.now();
-    while (performance.now() - start < 1000 * WARM_UP_SECONDS) run(64, tokens);
-  }
-}
-
-function secondsOf(run, tokens, inputs) {
-  for (let calls = 1; ; calls *= 4) {
-    const start = performance.now();
-    for (let call = 0; call < calls; call += 1) run(tokens, inputs);
-    const milliseconds = performance.now() - start;
-    if (milliseconds > SHORTEST_MILLISECONDS) return milliseconds / (1000 * calls);
-  }
-}
-
-function remembering(make) {
-  let last = {};
-  return (tokens) => {
-    if (last.tokens !== tokens) last = { tokens, made: make(tokens) };
-    return last.made;
-  };
 }
