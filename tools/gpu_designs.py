@@ -2,7 +2,8 @@
 
 Each design differs from today's kernels in one thing. The forward pass, with --backward the
 forward and the backward pass, or with --decode 64 tokens one after the other is timed with both in
-turn, order 2, bfloat16; what counts is the quotient. Passes have 64 heads and 65,536 tokens.
+turn, order 2, bfloat16; what counts is the quotient. Passes have 64 heads and 65,536 tokens. With
+--few the tokens come to 64 streams, with --decode to as many as keep the GPU busy.
 `predicted` was written down before the first measurement, and is left out where a run by hand had
 shown the outcome.
 """
@@ -34,9 +35,12 @@ TITLES = {
     "": TITLE,
     "backward": TITLE.replace("kernels", "kernels, forward and backward"),
     "decode": TITLE.replace("kernels", "kernels, one token after others"),
+    "few": TITLE.replace("kernels", "kernels, one token after others, few streams"),
 }
+DECODING = ("decode", "few")
 STREAMS = {32: 4_096, 64: 2_048, 128: 512}
-"""Of so many streams the states are far larger than a cache."""
+"""Of so many streams the states are far larger than a cache; of few, several sets take turns."""
+FEW = 64
 TOKENS_BEFORE = 256
 Case = tuple[int, bool]
 """Head dimension, and whether causal."""
@@ -68,7 +72,8 @@ class Design:
 
 def sample(which: str, what: str, case: Case, unit: str, values: list[float]) -> dict[str, Any]:
     """Return a measured series as a stored result holds it."""
-    heads, tokens = (STREAMS[case[0]], TOKENS_BEFORE) if which == "decode" else (HEADS, TOKENS)
+    is_decode = which in DECODING
+    heads, tokens = (streams(which, case), TOKENS_BEFORE) if is_decode else (HEADS, TOKENS)
     return {
         "what": what, "library": "triton", "is_causal": case[1], "tokens": tokens, "dim": case[0],
         "order": ORDER, "heads": heads, "number_bytes": 2, "unit": unit, "values": values,
@@ -380,7 +385,15 @@ DECODE_DESIGNS = (
         row_tiles(4), (FULL_64, FULL_32),
     ),
 )  # fmt: skip
-DESIGNS_OF = {"": DESIGNS, "backward": BACKWARD_DESIGNS, "decode": DECODE_DESIGNS}
+FEW_DESIGNS = tuple(dataclasses.replace(design, predicted=()) for design in DECODE_DESIGNS)
+DESIGNS_OF = {
+    "": DESIGNS, "backward": BACKWARD_DESIGNS, "decode": DECODE_DESIGNS, "few": FEW_DESIGNS,
+}  # fmt: skip
+
+
+def streams(which: str, case: Case) -> int:
+    """Return to how many streams a token comes."""
+    return FEW if which == "few" else STREAMS[case[0]]
 
 
 def inputs(which: str, case: Case) -> list[Any]:
@@ -391,12 +404,14 @@ def inputs(which: str, case: Case) -> list[Any]:
     import torch
 
     torch.manual_seed(0)
-    if which == "decode":
+    if which in DECODING:
         from fastattn_lite import gpu_calls
 
-        shape = (3, STREAMS[case[0]], TOKENS_BEFORE, case[0])
+        kind, problem, heads = gpu_calls.BY_NAME["fused"], decoding(case), streams(which, case)
+        shape = (3, heads, TOKENS_BEFORE, case[0])
         drawn = torch.randn(shape, dtype=torch.bfloat16, device="cuda")
-        return gpu_calls.BY_NAME["fused"].given(decoding(case), drawn)
+        sets = kind.streams(gpu_benchmark.Case(problem, "fused", TOKENS_BEFORE, heads))
+        return kind.given(problem, drawn, sets)
     shape, is_trained = (HEADS, TOKENS, case[0]), which == "backward"
     count = 4 if is_trained else 3
     drawn = [torch.randn(shape, dtype=torch.bfloat16, device="cuda") for _ in range(count)]
@@ -416,7 +431,7 @@ def call(which: str, case: Case, given: Iterable[Any]) -> list[Tensor]:
     import torch
 
     with mock.patch.object(kernels("launch"), "_recorded", {}):
-        if which == "decode":
+        if which in DECODING:
             from fastattn_lite import gpu_calls
 
             return gpu_calls.BY_NAME["fused"].call(decoding(case), 0)(*given)[:1]
@@ -462,7 +477,7 @@ def ready(which: str, case: Case, given: list[Any]) -> Callable[[], object]:
 
     Starting the kernels of one token takes the host as long as they take.
     """
-    if which != "decode":
+    if which not in DECODING:
         return lambda: call(which, case, given)
     import torch
 
@@ -519,13 +534,14 @@ def main(arguments: list[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--backward", action="store_true", help="forward and backward pass")
     what.add_argument("--decode", action="store_true", help="one token after others")
+    what.add_argument("--few", action="store_true", help=f"the same, of {FEW} streams only")
     given = parser.parse_args(arguments)
     try:
         gpu_benchmark.check_device()
     except RuntimeError as error:
         print(f"error: {str(error).removeprefix('--gpu: ')}", file=sys.stderr)
         return 1
-    which = next((each for each in ("backward", "decode") if getattr(given, each)), "")
+    which = next((each for each in TITLES if getattr(given, each, False)), "")
     samples = measure(lambda line: print(line, file=sys.stderr, flush=True), which)
     option = f" --{which}" if which else ""
     command, title = f"python -m tools.gpu_designs{option} --json {given.json.name}", TITLES[which]
