@@ -132,3 +132,10 @@ def test_quotients_are_those_of_the_design_over_today(monkeypatch):
     assert made["values"] == gpu_designs.ROUNDS * [1.5]
     assert made["predicted"] == design.predicted[0]
     assert inside == gpu_designs.ROUNDS * [True, False], "in turn"
+
+
+def test_few_streams_are_as_many_as_the_goal_has_at_least_and_nothing_was_predicted_for_them():
+    for design in gpu_designs.FEW_DESIGNS:
+        made = design.sample("few", design.cases[0], [1.0])
+        assert (made["heads"], made.get("predicted")) == (64, None)
+        assert gpu_designs.streams("decode", design.cases[0]) > 64
