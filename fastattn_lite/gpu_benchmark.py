@@ -48,7 +48,7 @@ CHECK_SIZE = (4_096, 2)
 """Tokens and heads of a check: so few heads are taken by their scores."""
 MOMENT_CHECKS = {1_000: (4_096, 36), 2_500: (8_192, 36), math.inf: (20_480, 8)}
 """By the most features: tokens and heads that the fused kernels take by their moments, and so many
-heads that they take the chunks of a causal form as they do for those that are timed."""
+heads that they take the chunks of a causal form as they do at 65,536 tokens."""
 GOAL_TOKENS = 65_536
 SLOPE_TOKENS = (16_384, 1_048_576)
 DECODE_SPAN = (256, 65_536)
@@ -292,8 +292,8 @@ class Times:
     def heads(self, name: str, problem: Problem) -> dict[int, int]:
         """Return how many heads were timed together, by the number of tokens."""
         what = f"{name}, {problem.direction}"
-        found = (s for s in self.samples if s["what"] == what and _is_of(s, problem))
-        return {sample["tokens"]: sample["heads"] for sample in found}
+        timed = (s for s in self.samples if s["what"] == what and s["unit"] == "s")
+        return {sample["tokens"]: sample["heads"] for sample in timed if _is_of(sample, problem)}
 
     def memory(self, name: str, problem: Problem) -> dict[int, float]:
         """Return the bytes a head of the peak above inputs and results, by the number of tokens."""
@@ -515,7 +515,7 @@ def decode_findings(times: Times, problem: Problem, copy: float | None) -> dict[
     fused, heads = times.of("fused", problem, IN_GRAPH) or fused, times.heads("fused", problem)
     traffic = stream_bytes(problem.dim, problem.order)
     for word, tokens in DECODE_TOKENS.items():
-        if tokens in fused and copy is not None:
+        if tokens in fused and tokens in heads and copy is not None:
             found[_key(f"traffic{word}", problem)] = Finding(
                 f"{problem}: bytes of a token a second with {heads[tokens]:,} streams, "
                 "share of the plain copy (goal: H200)",
@@ -531,12 +531,12 @@ def training_findings(times: Times, problem: Problem) -> dict[str, Finding]:
     """Return the time of forward and backward, and how their extra memory grows with n."""
     found, heads = dict[str, Finding](), times.heads("fused", problem)
     goal = TRAINING_GOALS.get((problem.dim, problem.is_causal))
-    if goal is not None and GOAL_TOKENS in heads:
+    if goal is not None and heads.get(GOAL_TOKENS) == Plan().heads:
         seconds = times.of("fused", problem)[GOAL_TOKENS] * heads[GOAL_TOKENS]
         text = f"{problem}: time of {heads[GOAL_TOKENS]} heads at n = {GOAL_TOKENS:,} (goal: H200)"
         found[_key("time", problem)] = Finding(text, seconds, "s", goal)
     memory = times.memory("fused", problem)
-    sizes = [tokens for tokens in memory if tokens >= GOAL_TOKENS]
+    sizes = [tokens for tokens, size in memory.items() if tokens >= GOAL_TOKENS and size > 0]
     if GOAL_TOKENS in sizes and len(sizes) > 1:
         text = f"{problem}: log-log slope of peak memory above inputs and results a head, n from "
         growth = slope(sizes, [memory[tokens] for tokens in sizes])
@@ -654,13 +654,13 @@ def slope(sizes: list[int], values: list[float]) -> float:
 def error_findings(samples: Samples, problem: Problem) -> dict[str, Finding]:
     """Return the error of the fused kernels over that of the plain bf16 formula, at its largest."""
     errors = {
-        (sample["what"], sample["tokens"]): sample["values"][0]
+        (sample["what"], sample["tokens"], sample["heads"]): sample["values"][0]
         for sample in samples
         if sample["unit"] == "1" and _is_of(sample, problem)
     }
     names = [f"{name}, {problem.direction}, error" for name in ("fused", "plain bf16 formula")]
-    sizes = [tokens for what, tokens in errors if what == names[0] and (names[1], tokens) in errors]
-    pairs = [tuple(errors[name, tokens] for name in names) for tokens in sizes]
+    sizes = [size for what, *size in errors if what == names[0] and (names[1], *size) in errors]
+    pairs = [tuple(errors[name, *size] for name in names) for size in sizes]
     if not pairs:
         return {}
     fused, plain = max(pairs, key=lambda pair: pair[0] / pair[1])

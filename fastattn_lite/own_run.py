@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastattn_lite import machine
+from fastattn_lite._arrays import check_flag
 from fastattn_lite.attention import fast_attention
 from fastattn_lite.complexity import measure
 from fastattn_lite.reference import softmax_attention
@@ -89,7 +90,7 @@ def own_run(
     Raises `TypeError` or `ValueError` as `fast_attention` does.
     Chapter: complexity_scaling.
     """
-    place = _place()
+    place, is_causal = _place(), check_flag("is_causal", is_causal)
     samples = _samples(place, most_tokens, seconds, dim=dim, order=order, is_causal=is_causal)
     shown = f"{dim=}, {order=}, {is_causal=}"
     title = f"A short run with {shown}, float32"

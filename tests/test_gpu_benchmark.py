@@ -324,6 +324,23 @@ def test_the_fused_kernels_are_checked_in_both_forms(monkeypatch):
     assert found.value == max(errors[0] / errors[1], errors[2] / errors[3])
 
 
+def test_two_checks_with_as_many_tokens_are_two():
+    problem = Problem(16, 2, True, True, ())
+    made = [
+        Case(problem, "fused", 4_096, heads).sample(f"{name}, {problem.direction}, error", [e], "1")
+        for heads, e in ((2, 3e-3), (36, 1e-3))
+        for name, e in (("fused", e), ("plain bf16 formula", 4e-3))
+    ]
+    (found,) = gpu_benchmark.error_findings(made, problem).values()
+    assert found.value == pytest.approx(0.75)
+
+
+def test_goals_of_training_are_those_of_64_heads():
+    problem = Problem(64, 2, False, True, ())
+    few = made_up(problem, "fused", lambda n: n * 1e-9, Plan(heads=8))
+    assert not any(name.startswith("time") for name in gpu_benchmark.findings(few))
+
+
 def test_one_form_that_is_wrong_fails_the_check(monkeypatch):
     right = gpu_calls.BY_NAME["array"].forward
     wrong = gpu_calls.Implementation(

@@ -570,7 +570,7 @@ BUGS = [
     Bug(
         "a causal crossover like the full one",
         "complexity.py",
-        "(4 if is_causal else 2) * numbers",
+        '(4 if check_flag("is_causal", is_causal) else 2) * numbers',
         "2 * numbers",
         "test_complexity.py::test_crossover_of_order_two",
     ),

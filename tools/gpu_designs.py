@@ -410,8 +410,8 @@ def inputs(which: str, case: Case) -> list[Any]:
         kind, problem, heads = gpu_calls.BY_NAME["fused"], decoding(case), streams(which, case)
         shape = (3, heads, TOKENS_BEFORE, case[0])
         drawn = torch.randn(shape, dtype=torch.bfloat16, device="cuda")
-        sets = kind.streams(gpu_benchmark.Case(problem, "fused", TOKENS_BEFORE, heads))
-        return kind.given(problem, drawn, sets)
+        some = gpu_benchmark.Case(problem, "fused", TOKENS_BEFORE, heads)
+        return kind.given(problem, drawn, kind.streams(some) if which == "few" else 1)
     shape, is_trained = (HEADS, TOKENS, case[0]), which == "backward"
     count = 4 if is_trained else 3
     drawn = [torch.randn(shape, dtype=torch.bfloat16, device="cuda") for _ in range(count)]

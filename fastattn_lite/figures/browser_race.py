@@ -20,6 +20,8 @@ from fastattn_lite.scaling import PowerLaw, fit_power_law, meeting_tokens
 
 NAME = "BrowserRace"
 SERIES = {"direct": "minimax", "fast": "taylor"}
+MOST = 1e12
+"""No race has so many tokens, or takes so many seconds."""
 FITTED = 5
 """A fit takes the points of the largest n."""
 ASSUMED_RATE = 1e9
@@ -137,8 +139,10 @@ class BrowserRace(Figure):
 
 def _is_race(result: Any) -> bool:
     match result:
-        case {"device": "cpu" | "gpu" | "", "dim": int(), "order": int(), "points": list(points)}:
+        case {"device": "cpu" | "gpu", "dim": int(), "order": int(), "points": list(points)}:
             return all(map(_is_point, points))
+        case {"device": "", "points": []}:  # one that has just begun
+            return True
         case _:
             return False
 
@@ -146,7 +150,7 @@ def _is_race(result: Any) -> bool:
 def _is_point(point: Any) -> bool:
     match point:
         case [str(name), int(tokens), int() | float() as seconds]:
-            return name in SERIES and tokens > 0 and 0 < seconds < math.inf
+            return name in SERIES and 0 < tokens < MOST and 1 / MOST < seconds < MOST
         case _:
             return False
 

@@ -14,6 +14,8 @@ import torch
 import triton
 import triton.language as tl
 
+from fastattn_lite.kernels.launch import launch
+
 
 @triton.jit
 def accumulate_kernel(
@@ -28,7 +30,7 @@ def accumulate_kernel(
     state = tl.zeros([D, E], tl.float32)
     count = tl.zeros([D], tl.float32)
     for start in range(0, tokens, BLOCK):
-        token = start + t
+        token = (start + t).to(tl.int64)
         there = token < tokens
         k = tl.load(key + token[:, None] * D + c[None, :], mask=there[:, None], other=0.0)
         v = tl.load(value + token[:, None] * E + e[None, :], mask=there[:, None], other=0.0)
@@ -50,7 +52,7 @@ def evaluate_kernel(
 ):  # fmt: skip
     """Write the outputs of BLOCK queries: program (block, head)."""
     block, head = tl.program_id(0), tl.program_id(1).to(tl.int64)
-    token = block * BLOCK + tl.arange(0, BLOCK)
+    token = (block * BLOCK + tl.arange(0, BLOCK)).to(tl.int64)
     c, e = tl.arange(0, D), tl.arange(0, E)
     there = token < tokens
     query += head * tokens * D
@@ -92,9 +94,9 @@ def teaching_attention(
     output = torch.empty((*query.shape[:2], width), dtype=value.dtype, device=value.device)
     sizes = {"D": dim, "E": width, "BLOCK": block}
     grid = (triton.cdiv(query.shape[1], block), heads)
-    with torch.cuda.device_of(key):  # Triton itself would take the current GPU
-        accumulate_kernel[(dim + 1, heads)](key, value, states, counts, tokens, scale, **sizes)
-        evaluate_kernel[grid](query, states, counts, mean, output, query.shape[1], **sizes)
+    accumulating = (key, value, states, counts, tokens, scale)
+    launch(accumulate_kernel, (dim + 1, heads), *accumulating, **sizes)
+    launch(evaluate_kernel, grid, query, states, counts, mean, output, query.shape[1], **sizes)
     return output
 
 

@@ -386,6 +386,8 @@ def test_values_out_of_range_are_refused() -> None:
     "changes",
     [
         {"device": "tpu"},
+        {"device": ""},
+        {"points": [["fast", 32, 10**400]]},
         {"points": 3},
         {"points": [["slow", 32, 1.0]]},
         {"points": [["fast", 32, 0.0]]},
