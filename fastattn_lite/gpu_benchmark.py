@@ -13,7 +13,7 @@ import math
 import operator
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -281,33 +281,30 @@ class Times:
 
     def of(self, name: str, problem: Problem, how: str = "") -> dict[int, float]:
         """Return seconds a head by the number of tokens, of calls or in a graph."""
-        return {
-            sample["tokens"]: statistics.median(sample["values"]) / sample["heads"]
-            for sample in self.samples
-            if sample["unit"] == "s"
-            and sample["what"] == f"{name}, {problem.direction}{how}"
-            and _is_of(sample, problem)
-        }
+        found = self._named(f"{name}, {problem.direction}{how}", "s", problem)
+        return {n: statistics.median(sample["values"]) / sample["heads"] for n, sample in found}
 
     def heads(self, name: str, problem: Problem) -> dict[int, int]:
         """Return how many heads were timed together, by the number of tokens."""
-        what = f"{name}, {problem.direction}"
-        timed = (s for s in self.samples if s["what"] == what and s["unit"] == "s")
-        return {sample["tokens"]: sample["heads"] for sample in timed if _is_of(sample, problem)}
+        found = self._named(f"{name}, {problem.direction}", "s", problem)
+        return {n: sample["heads"] for n, sample in found}
 
     def memory(self, name: str, problem: Problem) -> dict[int, float]:
         """Return the bytes a head of the peak above inputs and results, by the number of tokens."""
-        what = f"{name}, {problem.direction}{MEMORY}"
-        found = (s for s in self.samples if s["what"] == what and _is_of(s, problem))
-        return {sample["tokens"]: sample["values"][0] / sample["heads"] for sample in found}
+        found = self._named(f"{name}, {problem.direction}{MEMORY}", "byte", problem)
+        return {n: sample["values"][0] / sample["heads"] for n, sample in found}
 
     def clocks(self, problem: Problem) -> dict[int, float]:
         """Return the clock of the device under the fused kernels by the number of tokens."""
-        return {
-            sample["tokens"]: sample["values"][0]
-            for sample in self.samples
-            if sample["what"] == f"fused, {problem.direction}{CLOCK}" and _is_of(sample, problem)
-        }
+        found = self._named(f"fused, {problem.direction}{CLOCK}", "Hz", problem)
+        return {n: sample["values"][0] for n, sample in found}
+
+    def _named(
+        self, what: str, unit: str, problem: Problem
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        for sample in self.samples:
+            if (sample["what"], sample["unit"]) == (what, unit) and _is_of(sample, problem):
+                yield sample["tokens"], sample
 
 
 def _is_of(sample: dict[str, Any], problem: Problem) -> bool:

@@ -81,7 +81,7 @@ def test_the_file_is_short_enough_to_be_read():
     assert len(Path(teaching.__file__).read_text(encoding="utf-8").splitlines()) <= 120
 
 
-def test_both_kernels_start_on_the_gpu_of_the_keys(launches, monkeypatch) -> None:
+def test_each_kernel_starts_on_the_gpu_of_its_first_tensor(launches, monkeypatch) -> None:
     for name in ("accumulate_kernel", "evaluate_kernel"):
         monkeypatch.setattr(teaching, name, launches)
     query, key, value = torch.ones(3, 1, 20, 16)
